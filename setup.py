@@ -11,8 +11,8 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 sys.path.insert(0, str(Path(__file__).parent / "_build"))
-from cuda_toolkit import cuda_library_folder  # noqa: E402
-from native_extension import BuildNative, core_sources, cuda_sources  # noqa: E402
+from cuda_toolkit import cuda_library_folder
+from native_extension import BuildNative, core_sources, cuda_sources
 
 
 def extensions() -> list[Extension]:

@@ -44,7 +44,8 @@ def torch_to_build_against() -> tuple[str, Path]:
         spec = importlib.util.find_spec("torch")
         if spec is None or spec.origin is None:
             raise SystemExit(
-                "pyagent: building the native core needs torch >= 2.13 and found none; install it first (pip install torch)"
+                "pyagent: building the native core needs torch >= 2.13 and found none; install it first "
+                "(pip install torch)"
             )
         package = Path(spec.origin).parent
         version = next(iter(distributions(name="torch", path=[str(package.parent)]))).version

@@ -1,0 +1,66 @@
+"""Load the compiled core once, and say what runs: `pyagent._C`, `pyagent._cuda`, or the pure-torch reference.
+
+Importing `pyagent._C` registers the ops under `torch.ops.pyagent`. Without it an op's home falls back on its
+reference, which happens only where the user asked for it with PYAGENT_NATIVE=0: hundreds of times slower is not
+something to find out from a training curve.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from types import ModuleType
+
+import torch  # before the core: its libraries must be in the process for ours to find them
+
+_HOW_TO_BUILD = (
+    "install a C++17 compiler and Python's headers (Debian/Ubuntu: apt install g++ python3-dev) and run "
+    "`pip install .` (in a checkout: `make install`), or set PYAGENT_NATIVE=0 to run on the much slower pure-torch "
+    "reference"
+)
+
+
+def _load_core() -> ModuleType | None:
+    if os.environ.get("PYAGENT_NATIVE") == "0":
+        warnings.warn(
+            "PYAGENT_NATIVE=0: pyagent runs on its pure-torch reference, tens to hundreds of times slower than the "
+            "compiled core; unset it for any real work",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    try:
+        return importlib.import_module("pyagent._C")
+    except ImportError as error:
+        raise ImportError(
+            f"pyagent's compiled core did not load ({error}; torch {torch.__version__}): {_HOW_TO_BUILD}"
+        ) from error
+
+
+def _load_cuda() -> tuple[bool, str]:
+    """Whether the CUDA half is registered, and otherwise why not."""
+    if core is None:
+        return False, "PYAGENT_NATIVE=0"
+    try:
+        importlib.import_module("pyagent._cuda")
+    except ModuleNotFoundError:
+        return False, "not built: no nvcc at build time, or PYAGENT_CUDA=0"
+    except ImportError as error:
+        return False, f"built, but does not load: {error}"
+    return True, ""
+
+
+core = _load_core()
+available = core is not None
+cuda_available, cuda_missing_because = _load_cuda()
+
+
+def isa() -> str:
+    """The instruction set whose kernels run: avx512, avx2 or baseline; `reference` without the compiled core."""
+    return core.isa() if core is not None else "reference"
+
+
+def supported_isas() -> tuple[str, ...]:
+    """Every instruction set that this processor has and `PYAGENT_CPU_ISA` may force, best first."""
+    return core.supported_isas() if core is not None else ()
