@@ -1,0 +1,30 @@
+"""Evaluation: episodes on named seeds, figures with intervals, the table and the learning curve."""
+
+from pyagent.evaluation.intervals import (
+    Estimate,
+    mean_interval,
+    paired_mean_difference,
+    paired_rate_difference,
+    wilson_interval,
+)
+from pyagent.evaluation.plot import plot_learning_curve
+from pyagent.evaluation.policy import evaluate_policy
+from pyagent.evaluation.seeds import Predictor, RandomPolicy, evaluate_seeds
+from pyagent.evaluation.statistics import EpisodeStatistics
+from pyagent.evaluation.table import evaluation_table, markdown_table
+
+__all__ = [
+    "EpisodeStatistics",
+    "Estimate",
+    "Predictor",
+    "RandomPolicy",
+    "evaluate_policy",
+    "evaluate_seeds",
+    "evaluation_table",
+    "markdown_table",
+    "mean_interval",
+    "paired_mean_difference",
+    "paired_rate_difference",
+    "plot_learning_curve",
+    "wilson_interval",
+]
