@@ -24,8 +24,8 @@ def extensions() -> list[Extension]:
         "py_limited_api": True,
     }
     built = [Extension("pyagent._C", core_sources(), libraries=["c10", "torch_cpu"], **settings)]
-    cuda_folder = cuda_library_folder()
-    if cuda_folder is not None and cuda_sources():
+    cuda_folder, _ = cuda_library_folder()
+    if cuda_folder is not None:
         libraries = ["c10", "torch_cpu", "cudart_static", "rt", "pthread", "dl"]
         built.append(
             Extension("pyagent._cuda", cuda_sources(), library_dirs=[str(cuda_folder)], libraries=libraries, **settings)

@@ -8,16 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Ampere, Hopper and Blackwell data-centre parts as machine code; everything newer compiles the PTX at load time.
-GENCODE = [
-    argument
-    for part in (
-        "arch=compute_80,code=sm_80",
-        "arch=compute_90,code=sm_90",
-        "arch=compute_100,code=[sm_100,compute_100]",
-    )
-    for argument in ("-gencode", part)
-]
+# Ampere, Hopper and Blackwell as machine code; GPUs between and after them compile the newest one's PTX at load time.
+ARCHITECTURES = (80, 90, 100)
+
+
+def code_flags(nvcc: str) -> list[str]:
+    """nvcc's flags for those of `ARCHITECTURES` that it knows."""
+    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
+    wanted = [number for number in ARCHITECTURES if f"compute_{number}" in known]
+    flags = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in wanted]
+    return [*flags, f"-gencode=arch=compute_{wanted[-1]},code=compute_{wanted[-1]}"]
 
 
 def static_runtime_folder(nvcc: str) -> Path | None:
@@ -27,15 +27,12 @@ def static_runtime_folder(nvcc: str) -> Path | None:
     return next((folder for folder in folders if (folder / "libcudart_static.a").exists()), None)
 
 
-def cuda_library_folder() -> Path | None:
-    """Where to link the CUDA runtime from; `None`, with the reason printed, when only the CPU half is to be built."""
-    if os.environ.get("PYAGENT_CUDA", "auto") == "0":
-        return None
+def cuda_library_folder() -> tuple[Path | None, str]:
+    """Where to link the CUDA runtime from; or `None` and why, when only the CPU half is to be built."""
+    if os.environ.get("PYAGENT_CUDA") == "0":
+        return None, "PYAGENT_CUDA=0"
     nvcc = shutil.which("nvcc")
     if nvcc is None:
-        print("pyagent: no nvcc on the path, so the CPU half only")
-        return None
+        return None, "no nvcc on the path"
     folder = static_runtime_folder(nvcc)
-    if folder is None:
-        print(f"pyagent: {nvcc} has no libcudart_static.a, so the CPU half only")
-    return folder
+    return folder, "" if folder else f"{nvcc} has no libcudart_static.a"

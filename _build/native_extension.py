@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cuda_toolkit import GENCODE
+from cuda_toolkit import code_flags, cuda_library_folder
 from installed_torch import torch_to_build_against
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
@@ -34,7 +35,7 @@ TARGET_FLAGS = {
 # -g0: Python's default -g makes the library tens of times larger. -ffp-contract=off: results must not depend on
 # which multiply-adds a compiler happens to fuse.
 CXX_FLAGS = ["-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall"]
-NVCC_FLAGS = ["-std=c++17", "-O3", "-t", "0", "-Xcompiler", "-fPIC,-fvisibility=hidden", *GENCODE]
+NVCC_FLAGS = ["-std=c++17", "-O3", "-t", "0", "-Xcompiler", "-fPIC,-fvisibility=hidden"]
 INSTALL_COMPILER = (
     "install a C++17 compiler and Python's headers (Debian/Ubuntu: apt install g++ python3-dev; Fedora: dnf install "
     "gcc-c++ python3-devel), or set PYAGENT_NATIVE=0 to install the much slower pure-torch reference instead"
@@ -88,6 +89,13 @@ def _up_to_date(product: Path, inputs: list[str]) -> bool:
 class BuildNative(build_ext):
     """setuptools' `build_ext` with its compile and link steps replaced."""
 
+    def run(self) -> None:
+        if not self.extensions:
+            self.warn("PYAGENT_NATIVE=0: installing without the native core; pyagent will be tens of times slower")
+        elif why := cuda_library_folder()[1]:
+            self.announce(f"pyagent: the CPU half only: {why}", logging.INFO)
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
         cxx = find_cxx()
         torch_version, torch_folder = torch_to_build_against()
@@ -105,7 +113,8 @@ class BuildNative(build_ext):
     def _compile(self, cxx: str, source: str, arguments: list[str]) -> Path:
         if source.endswith(".cu"):
             # A kernel file sees neither torch nor Python: it compiles beside a CPU-only torch, and quickly.
-            command = [str(shutil.which("nvcc")), *NVCC_FLAGS, "-Icsrc"]
+            nvcc = str(shutil.which("nvcc"))
+            command = [nvcc, *NVCC_FLAGS, *code_flags(nvcc), "-Icsrc"]
         else:
             command = [cxx, *CXX_FLAGS, *TARGET_FLAGS.get(Path(source).stem, []), *arguments]
         target = _product_of([source, *command], f"{Path(source).stem}.o")

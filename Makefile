@@ -1,0 +1,41 @@
+# make train   train, evaluate and show a language agent (the README tells what to expect)
+# make test    the test suite           make test-all   with every torch.compile case
+# make bench   the benchmark suite      make lint       layout, rules and types
+# make install what they all start from: .venv with pinned dependencies and this checkout, editable, native core built
+# Needs only make, Python >= 3.10 with its headers and venv module, and a C++17 compiler. Nothing is written outside .venv
+# and build folders of this checkout. PYTHON=... picks another interpreter for .venv; ARGS=... goes on to the command.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check install -c constraints.txt
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+
+.PHONY: install train test test-all bench lint
+
+# The core is rebuilt here because a change of csrc leaves the environment as it is; unchanged objects are kept.
+install: .venv/.installed
+	@.venv/bin/python setup.py -q build_ext --inplace
+
+.venv/.installed: constraints.txt pyproject.toml setup.py $(wildcard _build/*.py)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("pyagent needs Python >= 3.10; make PYTHON=... names one")'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) setuptools torch
+	$(PIP) --no-build-isolation -e '.[train,examples,dev]'
+	@touch $@
+
+train: install
+	.venv/bin/pyagent train $(ARGS)
+
+test: install
+	.venv/bin/python -m pytest $(ARGS)
+
+test-all: install
+	.venv/bin/python -m pytest -m '' $(ARGS)
+
+bench: install
+	.venv/bin/python -m pytest benchmarks --benchmark-enable --benchmark-only $(ARGS)
+
+lint: install
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+	.venv/bin/clang-format --dry-run -Werror $(SOURCES)
