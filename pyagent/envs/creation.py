@@ -1,0 +1,70 @@
+"""Making one environment, or many that step together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import gymnasium
+from gymnasium.vector import AutoresetMode
+
+from pyagent.envs.babyai import BabyAIText
+from pyagent.envs.seeds import training_seeds
+from pyagent.envs.tasks import find_task
+from pyagent.envs.vector import TextVectorEnv
+
+
+def make(env_id: str, seeds: Iterable[int] | None = None, *, render_mode: str | None = None) -> BabyAIText:
+    """One text environment.
+
+    Args:
+        env_id: an id of `tasks()`, or its bare level name.
+        seeds: each `reset()` without a seed takes the next of these; see `training_seeds` and `evaluation_seeds`.
+        render_mode: ``"rgb_array"``, ``"human"`` or None.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    task = find_task(env_id)
+    env = BabyAIText(task.level, seeds=seeds, render_mode=render_mode)
+    env.spec = gymnasium.spec(task.id)
+    return env
+
+
+def make_vec(
+    env_id: str,
+    num_envs: int,
+    *,
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+) -> TextVectorEnv:
+    """Many environments of one task that step together.
+
+    Args:
+        env_id: an id of `tasks()`, or its bare level name.
+        num_envs: how many, ≥ 1.
+        seed: lane i plays the levels of ``training_seeds(seed, i)``.
+        seeds: plays these levels instead: lane i takes ``seeds[i::num_envs]``, again and again.
+        autoreset_mode: one of gymnasium's; see `TextVectorEnv`.
+
+    Raises:
+        ValueError: there is no such task, `num_envs` < 1, or `seeds` are fewer than `num_envs`.
+    """
+    task = find_task(env_id)
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be 1 or more, got {num_envs}")
+    if seeds is not None and len(seeds) < num_envs:
+        raise ValueError(f"seeds must name a level for each of the {num_envs} environments, got {len(seeds)}")
+    lanes = [training_seeds(seed, lane) if seeds is None else _Cycle(seeds[lane::num_envs]) for lane in range(num_envs)]
+    return TextVectorEnv(task.level, lanes, autoreset_mode=autoreset_mode)
+
+
+class _Cycle:
+    """The same seeds again and again; every iteration starts from the first."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._seeds = tuple(seeds)
+
+    def __iter__(self):
+        while True:
+            yield from self._seeds
