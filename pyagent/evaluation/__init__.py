@@ -1,5 +1,12 @@
 """Evaluation: episodes on named seeds, figures with intervals, the table and the learning curve."""
 
+try:
+    import gymnasium  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "pyagent.evaluation needs gymnasium: pip install 'pyagent[train]'", name=error.name
+    ) from error
+
 from pyagent.evaluation.intervals import (
     Estimate,
     mean_interval,
