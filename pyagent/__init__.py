@@ -19,8 +19,6 @@ _NAMES = {
     "evaluate_policy": "pyagent.evaluation",
 }
 
-__all__ = ["__version__", *_PARTS, *_NAMES]
-
 
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
@@ -31,4 +29,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_PARTS, *_NAMES])
