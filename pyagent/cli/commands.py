@@ -1,0 +1,66 @@
+"""The commands. Each imports what it needs when it runs, so that a light one starts at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Recurrent language agents: train one, evaluate it, talk with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+
+
+@app.command()
+def tasks() -> None:
+    """List the environments an agent can be trained on."""
+    with _plain_errors():
+        from pyagent.envs import tasks as all_tasks
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for header in ("task", "mission", "distractors", "steps at most"):
+        table.add_column(header, justify="right" if header == "steps at most" else "left", no_wrap=header != "mission")
+    for task in all_tasks():
+        table.add_row(task.id, task.description, "yes" if task.distractors else "no", str(task.max_steps))
+    Console().print(table)
+
+
+@app.command()
+def info() -> None:
+    """Show versions, instruction sets, threads, and which backends are ready."""
+    from pyagent.info import report
+
+    typer.echo(report())
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """End with one line, and no traceback, where the user's input or set-up is at fault."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        typer.echo(f"pyagent: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _typed_lines(console: Console) -> Iterator[str]:
+    """Lines from the terminal with a prompt, or from a pipe without one."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    while True:
+        try:
+            yield console.input("[bold]> [/bold]")
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return
