@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyagent import native
+from pyagent.ops.checks import check_tensor
 
 
 def gae(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
@@ -34,9 +35,15 @@ def gae(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
     Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation",
     https://arxiv.org/abs/1506.02438
     """
-    _check(r_t, discount_t, v, lambda_)
+    check_tensor("r_t", r_t, ["T", "B"], (torch.float32, torch.float64))
+    T, B = r_t.shape
+    check_tensor("discount_t", discount_t, [T, B], (r_t.dtype,), r_t.device)
+    check_tensor("v", v, [T + 1, B], (r_t.dtype,), r_t.device)
+    if not 0.0 <= lambda_ <= 1.0:
+        raise ValueError(f"lambda_: got {lambda_}, want a number in [0, 1]")
     arguments = (r_t.detach().contiguous(), discount_t.detach().contiguous(), v.detach().contiguous(), float(lambda_))
-    return torch.ops.pyagent.gae.default(*arguments) if native.available else gae_reference(*arguments)
+    compiled = native.available and (r_t.is_cpu or (r_t.is_cuda and native.cuda_available))
+    return torch.ops.pyagent.gae.default(*arguments) if compiled else gae_reference(*arguments)
 
 
 def gae_reference(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
@@ -55,22 +62,3 @@ if native.available:
     @torch.library.register_fake("pyagent::gae")
     def _(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
         return r_t.new_empty(r_t.shape)
-
-
-def _check(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> None:
-    for name, tensor in (("r_t", r_t), ("discount_t", discount_t), ("v", v)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: got {type(tensor).__name__}, want a tensor")
-        if tensor.dtype not in (torch.float32, torch.float64) or tensor.dtype != r_t.dtype:
-            raise TypeError(f"{name}: got {tensor.dtype}, want float32 or float64, the same as r_t ({r_t.dtype})")
-        if tensor.device != r_t.device:
-            raise ValueError(f"{name}: got device {tensor.device}, want that of r_t, {r_t.device}")
-    if r_t.dim() != 2:
-        raise ValueError(f"r_t: got shape {tuple(r_t.shape)}, want [T, B]")
-    if discount_t.shape != r_t.shape:
-        raise ValueError(f"discount_t: got shape {tuple(discount_t.shape)}, want that of r_t, {tuple(r_t.shape)}")
-    if v.dim() != 2 or v.shape[0] != r_t.shape[0] + 1 or v.shape[1] != r_t.shape[1]:
-        want = (r_t.shape[0] + 1, r_t.shape[1])
-        raise ValueError(f"v: got shape {tuple(v.shape)}, want [T+1, B] = {want}")
-    if not 0.0 <= lambda_ <= 1.0:
-        raise ValueError(f"lambda_: got {lambda_}, want a number in [0, 1]")
