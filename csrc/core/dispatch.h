@@ -1,0 +1,113 @@
+// The arguments of every kernel, and the table of entry points that each instruction set fills.
+// Plain pointers and sizes: no torch, no Python, no STL, because the targets are compiled for newer processors.
+#pragma once
+
+#include <cstdint>
+
+namespace pyagent {
+
+enum Cell : int64_t { kTanh = 0, kRelu = 1, kGru = 2, kLstm = 3, kNumCells = 4 };
+
+constexpr int64_t gates_of(int64_t cell) { return cell == kLstm ? 4 : cell == kGru ? 3 : 1; }
+// Rows of H values kept a step for the backward pass: LSTM i f g o; GRU r z n and W_hn h + b_hn.
+constexpr int64_t saved_gates_of(int64_t cell) { return cell == kLstm || cell == kGru ? 4 : 0; }
+
+// Sizes T, B, H and G as everywhere; a null pointer means the argument is absent (zeros, no reset, full length).
+template <class T>
+struct RecurrenceArgs {
+  int64_t cell, T_, B, H;
+  const T* rows;             // [R, G*H] with row_index, else [T, B, G*H]
+  const int64_t* row_index;  // [T, B], each in [0, R)
+  const T* packed_hh;        // what pack_forward wrote
+  const T* products;         // [B, G*H]: W_hh h_0, instead of packed_hh where T = 1
+  const T* bias_hn;          // [H], GRU only
+  const T* h_0;              // [B, H]
+  const T* c_0;              // [B, H], LSTM only
+  const bool* reset;         // [T, B]
+  const int64_t* lengths;    // [B], each in [0, T]
+  const T* zeros;            // at least G*H zeros
+};
+
+template <class T>
+struct ForwardArgs : RecurrenceArgs<T> {
+  T* output;  // [T, B, H]
+  T* h_n;     // [B, H]
+  T* c_n;     // [B, H], LSTM only
+  T* gates;   // [T, B, saved_gates * H] or null
+  T* cells;   // [T, B, H], LSTM only, or null
+};
+
+template <class T>
+struct BackwardArgs : RecurrenceArgs<T> {
+  const T* packed_backward;  // what pack_backward wrote
+  const T* output;           // [T, B, H]
+  const T* gates;            // as saved by forward
+  const T* cells;
+  const T* grad_output;  // [T, B, H]
+  const T* grad_h_n;     // [B, H]
+  const T* grad_c_n;     // [B, H]
+  T* grad_gates;         // [T, B, G*H]: of the input pre-activations
+  T* grad_hn;            // [T, B, H], GRU only: of W_hn h + b_hn
+  T* carry;              // [B, H] scratch: LSTM's gradient of c, GRU's direct path to h
+  T* grad_h_0;           // [B, H] or null
+  T* grad_c_0;           // [B, H] or null
+};
+
+// One operand of a matrix product, as rows that are contiguous along one of its two axes.
+template <class T>
+struct MatrixRows {
+  const T* data;
+  int64_t stride;        // between rows
+  const T* const* rows;  // instead of data and stride: a pointer to each row
+};
+
+// C[m, n] = bias[n] + sum_k A[m, k] B[k, n]. A's rows run over m (or over k if a_transposed); B's over k (or over n if
+// b_transposed). Every element is summed in the order of k, whatever rows [m_begin, m_end) a call computes.
+template <class T>
+struct MatmulArgs {
+  int64_t M, N, K;
+  MatrixRows<T> a, b;
+  bool a_transposed, b_transposed;
+  const T* bias;  // [N] or null
+  T* c;           // [M, N]
+  int64_t c_stride;
+};
+
+template <class T>
+struct Kernels {
+  int64_t (*packed_forward_size)(int64_t cell, int64_t H);   // in elements
+  int64_t (*packed_backward_size)(int64_t cell, int64_t H);  // in elements
+  void (*pack_forward)(int64_t cell, int64_t H, const T* weight_hh, T* packed);
+  void (*pack_backward)(int64_t cell, int64_t H, const T* weight_hh, T* packed);
+  int64_t (*recurrence_scratch_bytes)(int64_t lanes, int64_t cell, int64_t H);
+  void (*recurrence_forward)(const ForwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
+  void (*recurrence_backward)(const BackwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
+  int64_t (*matmul_scratch_bytes)(const MatmulArgs<T>&);
+  void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
+  // out[r, c] = sum of data[i, c] over the i with index[i] == r, in the order of i (index null: one row), c in the
+  // range.
+  void (*sum_rows)(const T* data, int64_t count, int64_t columns, const int64_t* index, int64_t rows, T* out,
+                   int64_t c_begin, int64_t c_end);
+};
+
+struct Target {
+  const char* isa;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+extern const Target kBaseline;
+#if defined(__x86_64__)
+extern const Target kAvx2, kAvx512;
+#endif
+
+// The best target of this processor, or the one PYAGENT_CPU_ISA names. Chosen once.
+// Throws std::runtime_error where the variable names an unknown or unsupported instruction set.
+const Target& target();
+bool supported(const Target& target);
+const Target* const* all_targets(int* count);  // best first
+
+template <class T>
+const Kernels<T>& kernels();
+
+}  // namespace pyagent

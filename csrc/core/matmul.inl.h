@@ -1,0 +1,178 @@
+// Matrix products around the recurrence: projections, and the gradients of weights.
+//
+// Blocks of B are packed into panels, transposed blocks of A into rows; the inner loop is the recurrence's. Every
+// element of C is one chain of fused multiply-adds in the order of k, so the result does not depend on how rows are
+// split.
+#pragma once
+
+#include "core/dispatch.h"
+#include "core/panel.inl.h"
+
+namespace pyagent {
+namespace {
+
+// Panels of B: kDepth * kPlainVectors vectors = 16-64 KB, all columns of a block together about a second-level cache.
+constexpr int64_t kDepth = 256;
+constexpr int64_t kBlockRows = 64;
+template <class T>
+constexpr int64_t kPanelColumns = kPlainVectors * Simd<T>::kWidth;
+template <class T>
+constexpr int64_t kBlockColumns = kPanelColumns<T> * (1024 / static_cast<int64_t>(sizeof(T)) / kPanelColumns<T>);
+
+PYAGENT_INLINE int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
+
+template <class T>
+PYAGENT_INLINE const T* row_of(const MatrixRows<T>& matrix, int64_t i) {
+  return matrix.rows ? matrix.rows[i] : matrix.data + i * matrix.stride;
+}
+
+// Few rows of A against rows of B that are contiguous in k: dot products, where packing would cost more than it saves.
+constexpr int64_t kFewRows = 4;
+
+template <class T>
+bool takes_dot_products(const MatmulArgs<T>& p) {
+  return p.M <= kFewRows && p.b_transposed && !p.a_transposed;
+}
+
+template <class T>
+int64_t matmul_scratch(const MatmulArgs<T>& p) {
+  if (takes_dot_products(p)) return 0;
+  return (kBlockColumns<T> + (p.a_transposed ? kBlockRows : 0)) * kDepth * static_cast<int64_t>(sizeof(T));
+}
+
+// panels[panel][k][column] of B[k_begin.., n_begin..], `depth` by `columns`, padded with zeros to whole panels.
+template <class T>
+void pack_columns(const MatmulArgs<T>& p, int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, T* panels) {
+  constexpr int64_t P = kPanelColumns<T>;
+  for (int64_t n = 0; n < columns; n += P, panels += P * depth) {
+    const int64_t width = columns - n < P ? columns - n : P;
+    if (width < P)
+      for (int64_t i = 0; i < P * depth; ++i) panels[i] = T(0);
+    if (p.b_transposed) {
+      for (int64_t j = 0; j < width; ++j) {
+        const T* from = row_of(p.b, n_begin + n + j) + k_begin;
+        for (int64_t k = 0; k < depth; ++k) panels[k * P + j] = from[k];
+      }
+    } else {
+      for (int64_t k = 0; k < depth; ++k) {
+        const T* from = row_of(p.b, k_begin + k) + n_begin + n;
+        for (int64_t j = 0; j < width; ++j) panels[k * P + j] = from[j];
+      }
+    }
+  }
+}
+
+// rows[m][k] of A[m_begin.., k_begin..], from A stored with k outside.
+template <class T>
+void pack_rows(const MatmulArgs<T>& p, int64_t m_begin, int64_t count, int64_t k_begin, int64_t depth, T* rows) {
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* from = row_of(p.a, k_begin + k) + m_begin;
+    for (int64_t m = 0; m < count; ++m) rows[m * kDepth + k] = from[m];
+  }
+}
+
+// C[m_begin + 0..count, n_begin + 0..columns] += A's rows times the packed panels; the first k starts from the bias.
+template <class T>
+void multiply_block(const MatmulArgs<T>& p, const MatrixRows<T>& a, int64_t a_begin, int64_t m_begin, int64_t count,
+                    int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, const T* panels) {
+  constexpr int N = kPlainVectors, W = Simd<T>::kWidth;
+  for (int64_t n = 0; n < columns; n += N * W, panels += N * W * depth) {
+    for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
+      constexpr int M = decltype(size)::value;
+      T* c[M];
+      const T* rows[M];
+      Vec<T> sum[M][N];
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) {
+        rows[m] = row_of(a, a_begin + first + m) + (p.a_transposed ? 0 : k_begin);
+        c[m] = p.c + (m_begin + first + m) * p.c_stride + n_begin + n;
+        const T* start = k_begin > 0 ? c[m] : p.bias ? p.bias + n_begin + n : nullptr;
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i)
+          sum[m][i] = start && columns - n > i * W ? load_first(start + i * W, columns - n - i * W) : Vec<T>{};
+      }
+      accumulate<T, M, N>(sum, rows, panels, depth);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m)
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i)
+          if (columns - n > i * W) store_first<T>(c[m] + i * W, sum[m][i], columns - n - i * W);
+    });
+  }
+}
+
+template <class T>
+void dot_products(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end) {
+  constexpr int W = Simd<T>::kWidth, kSums = 8;
+  for (int64_t m = m_begin; m < m_end; ++m) {
+    const T* a = row_of(p.a, m);
+    for (int64_t n = 0; n < p.N; n += kSums) {
+      const int64_t count = at_most(p.N - n, kSums);
+      const T* b[kSums];
+      Vec<T> sum[kSums];
+#pragma GCC unroll 16
+      for (int i = 0; i < kSums; ++i) {
+        b[i] = row_of(p.b, n + at_most(i, count - 1));
+        sum[i] = Vec<T>{};
+      }
+      int64_t k = 0;
+      for (; k + W <= p.K; k += W) {
+        const Vec<T> x = load(a + k);
+#pragma GCC unroll 16
+        for (int i = 0; i < kSums; ++i) sum[i] = fma(x, load(b[i] + k), sum[i]);
+      }
+      if (k < p.K) {
+        const Vec<T> x = load_first(a + k, p.K - k);
+#pragma GCC unroll 16
+        for (int i = 0; i < kSums; ++i) sum[i] = fma(x, load_first(b[i] + k, p.K - k), sum[i]);
+      }
+      T total[kSums];
+#pragma GCC unroll 16
+      for (int i = 0; i < kSums; ++i) total[i] = sum_lanes<T>(sum[i]);
+      for (int64_t i = 0; i < count; ++i) p.c[m * p.c_stride + n + i] = total[i] + (p.bias ? p.bias[n + i] : T(0));
+    }
+  }
+}
+
+template <class T>
+void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratch) {
+  if (takes_dot_products(p)) return dot_products(p, m_begin, m_end);
+  T* panels = static_cast<T*>(scratch);
+  T* packed_rows = panels + kBlockColumns<T> * kDepth;
+  if (p.K == 0) {
+    for (int64_t m = m_begin; m < m_end; ++m)
+      for (int64_t n = 0; n < p.N; ++n) p.c[m * p.c_stride + n] = p.bias ? p.bias[n] : T(0);
+    return;
+  }
+  for (int64_t n = 0; n < p.N; n += kBlockColumns<T>) {
+    const int64_t columns = at_most(p.N - n, kBlockColumns<T>);
+    for (int64_t k = 0; k < p.K; k += kDepth) {
+      const int64_t depth = at_most(p.K - k, kDepth);
+      pack_columns(p, k, depth, n, columns, panels);
+      for (int64_t m = m_begin; m < m_end; m += kBlockRows) {
+        const int64_t count = at_most(m_end - m, kBlockRows);
+        if (p.a_transposed) {
+          pack_rows(p, m, count, k, depth, packed_rows);
+          multiply_block(p, MatrixRows<T>{packed_rows, kDepth, nullptr}, 0, m, count, k, depth, n, columns, panels);
+        } else {
+          multiply_block(p, p.a, m, m, count, k, depth, n, columns, panels);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void sum_rows(const T* data, int64_t count, int64_t columns, const int64_t* index, int64_t rows, T* out,
+              int64_t c_begin, int64_t c_end) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = c_begin; c < c_end; ++c) out[r * columns + c] = T(0);
+  for (int64_t i = 0; i < count; ++i) {
+    const T* from = data + i * columns;
+    T* to = out + (index ? index[i] : 0) * columns;
+    for (int64_t c = c_begin; c < c_end; ++c) to[c] += from[c];
+  }
+}
+
+}  // namespace
+}  // namespace pyagent

@@ -1,0 +1,199 @@
+// The recurrence backward in time: gradients of the gates of every step, and of the initial state.
+//
+// At step t a lane's gradient of h is grad_output[t] + W_hh^T grad_gates[t+1] (nothing where step t+1 was reset),
+// summed in registers over a panel of W_hh's columns and turned into grad_gates[t] from there. A reset needs no mask in
+// the arithmetic: its lane reads a row of zeros. Gradients of weights and rows follow from grad_gates in one product
+// after.
+#pragma once
+
+#include "core/dispatch.h"
+#include "core/panel.inl.h"
+#include "core/recurrence_forward.inl.h"
+
+namespace pyagent {
+namespace {
+
+template <class T>
+constexpr int64_t kBackwardUnits = kPlainVectors * Simd<T>::kWidth;
+
+template <class T>
+int64_t packed_backward_size(int64_t cell, int64_t H) {
+  return ceil_div(H, kBackwardUnits<T>) * kBackwardUnits<T> * gates_of(cell) * H;
+}
+
+// packed[panel][k][unit]: k runs over the gates' rows of W_hh, units over its columns.
+template <class T>
+void pack_backward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
+  const int64_t K = gates_of(cell) * H;
+  for (int64_t u = 0; u < H; u += kBackwardUnits<T>)
+    for (int64_t k = 0; k < K; ++k)
+      for (int64_t j = 0; j < kBackwardUnits<T>; ++j, ++packed) *packed = u + j < H ? weight_hh[k * H + u + j] : T(0);
+}
+
+template <class T>
+struct BackwardLane {
+  const T* next_gates;  // grad_gates[t+1], zeros where nothing flows back
+  const T* next_hn;     // grad_hn[t+1] (GRU)
+  const T* grad_output;
+  const T* grad_state;  // what reaches h past W_hh: the final state's gradient, or the GRU's direct path
+  const T* grad_c;      // gradient of c_t from t+1 (LSTM)
+  const T* h;
+  const T* h_prev;
+  const T* c;
+  const T* c_prev;
+  const T* gates;
+  T* grad_gates;
+  T* grad_hn;
+  T* carry;
+  T* grad_h_0;
+};
+
+template <class T>
+int64_t recurrence_scratch(int64_t lanes, int64_t, int64_t) {
+  const int64_t forward = forward_scratch<T>(lanes), backward = lanes * static_cast<int64_t>(sizeof(BackwardLane<T>));
+  return forward > backward ? forward : backward;
+}
+
+// What flows into lane b's state after step t; t = -1 is the initial state.
+template <class T>
+void gather_flow(const BackwardArgs<T>& p, int64_t t, int64_t b, int64_t length, BackwardLane<T>& lane) {
+  const int64_t H = p.H, GH = gates_of(p.cell) * H, next = (t + 1) * p.B + b;
+  const bool last = t == length - 1, cut = !last && p.reset && p.reset[next];
+  lane.carry = p.carry + b * H;
+  lane.next_gates = last || cut ? p.zeros : p.grad_gates + next * GH;
+  lane.next_hn = last || cut || p.cell != kGru ? p.zeros : p.grad_hn + next * H;
+  const T* carried = cut ? p.zeros : lane.carry;
+  const T* final_h = p.grad_h_n ? p.grad_h_n + b * H : p.zeros;
+  const T* final_c = p.grad_c_n ? p.grad_c_n + b * H : p.zeros;
+  lane.grad_state = last ? final_h : p.cell == kGru ? carried : p.zeros;
+  lane.grad_c = last ? final_c : carried;
+}
+
+template <class T>
+int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64_t b_end, BackwardLane<T>* lanes) {
+  const int64_t H = p.H, GH = gates_of(p.cell) * H;
+  int64_t count = 0;
+  for (int64_t b = b_begin; b < b_end; ++b) {
+    const int64_t at = t * p.B + b, length = p.lengths ? p.lengths[b] : p.T_;
+    if (t >= length) {
+      for (int64_t j = 0; j < GH; ++j) p.grad_gates[at * GH + j] = T(0);
+      for (int64_t j = 0; j < H && p.cell == kGru; ++j) p.grad_hn[at * H + j] = T(0);
+      continue;
+    }
+    BackwardLane<T>& lane = lanes[count++];
+    gather_flow(p, t, b, length, lane);
+    const bool fresh = p.reset && p.reset[at];
+    lane.grad_output = p.grad_output ? p.grad_output + at * H : p.zeros;
+    lane.h = p.output + at * H;
+    lane.h_prev = fresh ? p.zeros : t > 0 ? lane.h - p.B * H : p.h_0 ? p.h_0 + b * H : p.zeros;
+    lane.gates = p.gates + at * saved_gates_of(p.cell) * H;
+    lane.grad_gates = p.grad_gates + at * GH;
+    if (p.cell == kGru) lane.grad_hn = p.grad_hn + at * H;
+    if (p.cell != kLstm) continue;
+    lane.c = p.cells + at * H;
+    lane.c_prev = fresh ? p.zeros : t > 0 ? lane.c - p.B * H : p.c_0 ? p.c_0 + b * H : p.zeros;
+  }
+  return count;
+}
+
+// One block of units of one lane: the gradient of h in, the gradients of the gates out.
+template <class T, int64_t kCell>
+PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, int64_t H, int64_t u, int64_t n) {
+  const auto gate = [&](int g) { return load_first(lane.gates + g * H + u, n); };
+  const auto emit = [&](int g, Vec<T> value) { store_first<T>(lane.grad_gates + g * H + u, value, n); };
+  const T one = 1;
+  if constexpr (kCell == kLstm) {
+    const Vec<T> i = gate(0), f = gate(1), g = gate(2), o = gate(3);
+    const Vec<T> tanh_c = tanh<T>(load_first(lane.c + u, n));
+    const Vec<T> dc = fma(dh * o, one - tanh_c * tanh_c, load_first(lane.grad_c + u, n));
+    emit(0, dc * g * i * (one - i));
+    emit(1, dc * load_first(lane.c_prev + u, n) * f * (one - f));
+    emit(2, dc * i * (one - g * g));
+    emit(3, dh * tanh_c * o * (one - o));
+    store_first<T>(lane.carry + u, dc * f, n);
+  } else if constexpr (kCell == kGru) {
+    const Vec<T> r = gate(0), z = gate(1), candidate = gate(2), hn = gate(3);
+    const Vec<T> dn = dh * (one - z) * (one - candidate * candidate);
+    emit(0, dn * hn * r * (one - r));
+    emit(1, dh * (load_first(lane.h_prev + u, n) - candidate) * z * (one - z));
+    emit(2, dn);
+    store_first<T>(lane.grad_hn + u, dn * r, n);
+    store_first<T>(lane.carry + u, dh * z, n);
+  } else {
+    const Vec<T> h = load_first(lane.h + u, n);
+    if constexpr (kCell == kTanh)
+      emit(0, dh * (one - h * h));
+    else
+      emit(0, h <= Vec<T>{} ? Vec<T>{} : dh);
+  }
+}
+
+// Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
+template <class T, int64_t kCell, class F>
+PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, const F& finish) {
+  constexpr int N = kPlainVectors, W = Simd<T>::kWidth;
+  // The GRU's n gate reaches h through r * hn, so its third of W_hh takes another gradient.
+  const int64_t H = p.H, own = kCell == kGru ? H : 0, K = gates_of(kCell) * H - own;
+  const T* panel = p.packed_backward;
+  for (int64_t u = 0; u < H; u += N * W, panel += N * W * (K + own)) {
+    for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
+      constexpr int M = decltype(size)::value;
+      const BackwardLane<T>* lane = lanes + first;
+      Vec<T> sum[M][N];
+      const T *gates[M], *hn[M];
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) {
+        gates[m] = lane[m].next_gates;
+        hn[m] = lane[m].next_hn;
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i) sum[m][i] = Vec<T>{};
+      }
+      accumulate<T, M, N>(sum, gates, panel, K);
+      if constexpr (kCell == kGru) accumulate<T, M, N>(sum, hn, panel + K * N * W, own);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m)
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i)
+          if (u + i * W < H) finish(lane[m], sum[m][i], u + i * W, H - u - i * W);
+    });
+  }
+}
+
+template <class T, int64_t kCell>
+void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, BackwardLane<T>* lanes) {
+  for (int64_t t = p.T_ - 1; t >= 0; --t) {
+    const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
+    flow_back<T, kCell>(p, lanes, count, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, int64_t n) {
+      const Vec<T> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
+      differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
+    });
+  }
+  if (!p.grad_h_0) return;
+  for (int64_t b = b_begin; b < b_end; ++b) {
+    BackwardLane<T>& lane = lanes[b - b_begin];
+    gather_flow(p, -1, b, p.lengths ? p.lengths[b] : p.T_, lane);
+    lane.grad_h_0 = p.grad_h_0 + b * p.H;
+    if (kCell == kLstm) copy_row(lane.grad_c, p.grad_c_0 + b * p.H, p.H);
+  }
+  flow_back<T, kCell>(p, lanes, b_end - b_begin, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, int64_t n) {
+    store_first<T>(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
+  });
+}
+
+template <class T>
+void recurrence_backward(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
+  auto* lanes = static_cast<BackwardLane<T>*>(scratch);
+  switch (p.cell) {
+    case kTanh:
+      return backward_cell<T, kTanh>(p, b_begin, b_end, lanes);
+    case kRelu:
+      return backward_cell<T, kRelu>(p, b_begin, b_end, lanes);
+    case kGru:
+      return backward_cell<T, kGru>(p, b_begin, b_end, lanes);
+    case kLstm:
+      return backward_cell<T, kLstm>(p, b_begin, b_end, lanes);
+  }
+}
+
+}  // namespace
+}  // namespace pyagent

@@ -1,0 +1,166 @@
+// A vector of `PYAGENT_VECTOR_BYTES` bytes and the arithmetic the kernels need.
+//
+// Written with the compiler's vector types, so one text serves 16, 32 and 64 bytes, and a wide target can be checked on
+// a machine without it (the compiler lowers it). Only the fused multiply-add needs intrinsics: contraction is switched
+// off for the whole library, because a compiler that fuses differently in two instantiations would make results depend
+// on how rows were grouped, and so on the number of threads.
+//
+// Included by targets/<isa>.cpp inside an unnamed namespace's file scope; uses no STL, so that no template compiled for
+// a newer processor can be the one the linker keeps for all.
+#pragma once
+
+#include <cstdint>
+#if defined(__FMA__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#define PYAGENT_INLINE inline __attribute__((always_inline))
+
+namespace pyagent {
+namespace {
+
+template <class T>
+struct Simd;
+
+template <>
+struct Simd<float> {
+  typedef float Vec __attribute__((vector_size(PYAGENT_VECTOR_BYTES)));
+  typedef int32_t Int __attribute__((vector_size(PYAGENT_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(PYAGENT_VECTOR_BYTES), aligned(4), may_alias));
+  static constexpr int kWidth = PYAGENT_VECTOR_BYTES / 4;
+};
+
+template <>
+struct Simd<double> {
+  typedef double Vec __attribute__((vector_size(PYAGENT_VECTOR_BYTES)));
+  typedef int64_t Int __attribute__((vector_size(PYAGENT_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(PYAGENT_VECTOR_BYTES), aligned(8), may_alias));
+  static constexpr int kWidth = PYAGENT_VECTOR_BYTES / 8;
+};
+
+template <class T>
+using Vec = typename Simd<T>::Vec;
+
+template <class T>
+PYAGENT_INLINE Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);
+}
+
+template <class T>
+PYAGENT_INLINE void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
+}
+
+// The first n lanes, zeros behind them.
+template <class T>
+PYAGENT_INLINE Vec<T> load_first(const T* p, int64_t n) {
+  if (n >= Simd<T>::kWidth) return load(p);
+  alignas(64) T lanes[Simd<T>::kWidth] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load<T>(lanes);
+}
+
+template <class T>
+PYAGENT_INLINE void store_first(T* p, Vec<T> v, int64_t n) {
+  if (n >= Simd<T>::kWidth) return store(p, v);
+  alignas(64) T lanes[Simd<T>::kWidth];
+  store<T>(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+template <class T>
+PYAGENT_INLINE Vec<T> broadcast(T x) {
+  return Vec<T>{} + x;
+}
+
+PYAGENT_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif PYAGENT_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+PYAGENT_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif PYAGENT_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+
+template <class T>
+PYAGENT_INLINE T sum_lanes(Vec<T> v) {
+  T sum = v[0];
+  for (int i = 1; i < Simd<T>::kWidth; ++i) sum += v[i];
+  return sum;
+}
+
+// What exp needs of each type: log2(e), ln 2 in two parts (Cody and Waite), the number whose addition rounds to an
+// integer, the range in which 2^n is a normal number, and exp's Taylor coefficients up to rounding error on |r| <=
+// ln2/2.
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float kLog2E = 1.44269504f, kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;
+  static constexpr float kRound = 12582912.0f, kLowest = -87.0f, kHighest = 88.0f;
+  static constexpr int kMantissaBits = 23, kBias = 127, kTerms = 6;
+  static constexpr float kTaylor[kTerms] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double kLog2E = 1.4426950408889634, kLn2High = 0.6931471803691238, kLn2Low = 1.9082149292705877e-10;
+  static constexpr double kRound = 6755399441055744.0, kLowest = -708.0, kHighest = 709.0;
+  static constexpr int kMantissaBits = 52, kBias = 1023, kTerms = 12;
+  static constexpr double kTaylor[kTerms] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                             1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                                             1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5};
+};
+
+// x = n ln2 + r; returns 2^n and e^r - 1. Clamped so that 2^n stays normal; NaN passes through r.
+template <class T>
+PYAGENT_INLINE void exp_parts(Vec<T> x, Vec<T>& power, Vec<T>& fraction_minus_1) {
+  using K = ExpConstants<T>;
+  using Int = typename Simd<T>::Int;
+  x = x > broadcast(K::kHighest) ? broadcast(K::kHighest) : x;
+  x = x < broadcast(K::kLowest) ? broadcast(K::kLowest) : x;
+  const Vec<T> shifted = fma(x, broadcast(K::kLog2E), broadcast(K::kRound));
+  const Vec<T> n = shifted - K::kRound;
+  Vec<T> r = fma(n, broadcast(-K::kLn2High), x);
+  r = fma(n, broadcast(-K::kLn2Low), r);
+  Vec<T> p = broadcast(K::kTaylor[0]);
+#pragma GCC unroll 16
+  for (int i = 1; i < K::kTerms; ++i) p = fma(p, r, broadcast(K::kTaylor[i]));
+  fraction_minus_1 = fma(p * r, r, r);
+  // The low bits of `shifted` hold n; everything above the exponent field is shifted out.
+  power = (Vec<T>)(((Int)shifted + K::kBias) << K::kMantissaBits);
+}
+
+template <class T>
+PYAGENT_INLINE Vec<T> sigmoid(Vec<T> x) {
+  Vec<T> power, e;
+  exp_parts<T>(-x, power, e);
+  return T(1) / (T(1) + fma(power, e, power));
+}
+
+// tanh x = m / (m + 2) with m = e^2x - 1 = (2^n - 1) + 2^n (e^r - 1): no cancellation near 0.
+template <class T>
+PYAGENT_INLINE Vec<T> tanh(Vec<T> x) {
+  // Beyond 20 the result is 1 to the last bit of a double; the clamp keeps m finite and lets NaN pass.
+  x = x > broadcast(T(20)) ? broadcast(T(20)) : x;
+  x = x < broadcast(T(-20)) ? broadcast(T(-20)) : x;
+  Vec<T> power, e;
+  exp_parts<T>(x + x, power, e);
+  const Vec<T> m = fma(power, e, power - T(1));
+  return m / (m + T(2));
+}
+
+}  // namespace
+}  // namespace pyagent

@@ -1,0 +1,21 @@
+// Every body, and the table that names them. Included once by each targets/<isa>.cpp.
+#pragma once
+
+#include "core/dispatch.h"
+#include "core/matmul.inl.h"
+#include "core/recurrence_backward.inl.h"
+#include "core/recurrence_forward.inl.h"
+
+namespace pyagent {
+namespace {
+
+template <class T>
+constexpr Kernels<T> kernels_of() {
+  return {
+      packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>,   pack_backward<T>, recurrence_scratch<T>,
+      recurrence_forward<T>,  recurrence_backward<T>,  matmul_scratch<T>, matmul<T>,        sum_rows<T>,
+  };
+}
+
+}  // namespace
+}  // namespace pyagent

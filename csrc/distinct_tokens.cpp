@@ -1,0 +1,44 @@
+// torch op that finds the distinct tokens of a batch (pyagent/ops/distinct_tokens.py has the contract).
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "tensors.h"
+
+namespace pyagent {
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> distinct_tokens(const Tensor& tokens, int64_t num_embeddings) {
+  STD_TORCH_CHECK(tokens.dim() == 2, "tokens: got ", tokens.dim(), " dimensions, want 2");
+  STD_TORCH_CHECK(num_embeddings >= 0, "num_embeddings: got ", num_embeddings, ", want 0 or more");
+  const int64_t T = tokens.size(0), B = tokens.size(1), count = T * B, most = std::min(num_embeddings, count);
+  const Argument<int64_t> held("tokens", tokens, {T, B});
+  const int64_t* token = held.get();
+  check_range("tokens", token, count, 0, num_embeddings - 1);
+  Tensor ids = new_tensor<int64_t>({most}), row_index = new_tensor<int64_t>({T, B}), found = new_tensor<int64_t>({});
+
+  std::vector<int64_t> row_of(static_cast<size_t>(num_embeddings), -1);
+  for (int64_t i = 0; i < count; ++i) row_of[static_cast<size_t>(token[i])] = 0;
+  int64_t rows = 0;
+  for (int64_t v = 0; v < num_embeddings; ++v) {
+    int64_t& row = row_of[static_cast<size_t>(v)];
+    if (row < 0) continue;
+    data<int64_t>(ids)[rows] = v;
+    row = rows++;
+  }
+  std::fill(data<int64_t>(ids) + rows, data<int64_t>(ids) + most, int64_t{0});
+  for (int64_t i = 0; i < count; ++i) data<int64_t>(row_index)[i] = row_of[static_cast<size_t>(token[i])];
+  *data<int64_t>(found) = rows;
+  return {ids, row_index, found};
+}
+
+}  // namespace
+}  // namespace pyagent
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
+  m.def("distinct_tokens(Tensor tokens, SymInt num_embeddings) -> (Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pyagent, CPU, m) { m.impl("distinct_tokens", TORCH_BOX(&pyagent::distinct_tokens)); }

@@ -1,0 +1,97 @@
+// torch ops of the linear map (pyagent/ops/linear.py has the maths and the shapes), split over output rows only.
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "core/dispatch.h"
+#include "parallel.h"
+#include "tensors.h"
+
+namespace pyagent {
+namespace {
+
+template <class T>
+void multiply(const MatmulArgs<T>& p) {
+  const int64_t bytes = kernels<T>().matmul_scratch_bytes(p);
+  parallel_over(p.M, 2 * p.M * p.N * p.K,
+                [&](int64_t begin, int64_t end) { kernels<T>().matmul(p, begin, end, scratch<char>(bytes).get()); });
+}
+
+void check_matrix(const char* name, const Tensor& tensor) {
+  STD_TORCH_CHECK(tensor.dim() == 2, name, ": got ", tensor.dim(), " dimensions, want 2");
+}
+
+template <class T>
+Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
+  check_matrix("input", input), check_matrix("weight", weight);
+  const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
+  const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K}), held_bias("bias", bias, {N});
+  Tensor output = new_tensor<T>({M, N});
+  MatmulArgs<T> p{};
+  p.M = M, p.N = N, p.K = K;
+  p.a = {a.get(), K, nullptr};
+  p.b = {b.get(), K, nullptr}, p.b_transposed = true;
+  p.bias = held_bias.get();
+  p.c = data<T>(output), p.c_stride = N;
+  multiply(p);
+  return output;
+}
+
+template <class T>
+std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                            bool need_input, bool need_weight, bool need_bias) {
+  check_matrix("input", input), check_matrix("weight", weight);
+  const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
+  const Argument<T> g("grad", grad, {M, N}), x("input", input, {M, K}), w("weight", weight, {N, K});
+  Tensor grad_input = need_input ? new_tensor<T>({M, K}) : new_tensor<T>({0});
+  Tensor grad_weight = need_weight ? new_tensor<T>({N, K}) : new_tensor<T>({0});
+  Tensor grad_bias = need_bias ? new_tensor<T>({N}) : new_tensor<T>({0});
+  MatmulArgs<T> p{};
+  p.N = K, p.c_stride = K;
+  if (need_input) {
+    p.M = M, p.K = N;
+    p.a = {g.get(), N, nullptr};
+    p.b = {w.get(), K, nullptr};
+    p.c = data<T>(grad_input);
+    multiply(p);
+  }
+  if (need_weight) {
+    p.M = N, p.K = M;
+    p.a = {g.get(), N, nullptr}, p.a_transposed = true;
+    p.b = {x.get(), K, nullptr};
+    p.c = data<T>(grad_weight);
+    multiply(p);
+  }
+  if (need_bias) {
+    parallel_over(N, 4 * M * N, [&](int64_t begin, int64_t end) {
+      kernels<T>().sum_rows(g.get(), M, N, nullptr, 1, data<T>(grad_bias), begin, end);
+    });
+  }
+  return {grad_input, grad_weight, grad_bias};
+}
+
+Tensor forward_of_any_dtype(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
+  return with_dtype("input", input, [&](auto zero) { return forward<decltype(zero)>(input, weight, bias); });
+}
+
+std::tuple<Tensor, Tensor, Tensor> backward_of_any_dtype(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                                         bool need_input, bool need_weight, bool need_bias) {
+  return with_dtype("input", input, [&](auto zero) {
+    return backward<decltype(zero)>(grad, input, weight, need_input, need_weight, need_bias);
+  });
+}
+
+}  // namespace
+}  // namespace pyagent
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
+  m.def("linear_forward(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
+  m.def(
+      "linear_backward(Tensor grad, Tensor input, Tensor weight, bool need_input, bool need_weight, bool need_bias) "
+      "-> (Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pyagent, CPU, m) {
+  m.impl("linear_forward", TORCH_BOX(&pyagent::forward_of_any_dtype));
+  m.impl("linear_backward", TORCH_BOX(&pyagent::backward_of_any_dtype));
+}

@@ -1,0 +1,154 @@
+"""Token ids in, hidden states out: embedding and recurrent core as one layer.
+
+The input product is made once per distinct token, or once per vocabulary entry where the batch is larger than the
+vocabulary, and gathered by the recurrence; nothing of size T·B·E or T·B·G·H exists in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from pyagent.nn.frozen import Freezable
+from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State
+from pyagent.ops import distinct_tokens, linear
+from pyagent.ops.checks import check_range, check_tensor
+
+# The projected table is kept while frozen up to this size.
+TABLE_BYTES = 64 * 2**20
+
+
+class Table(NamedTuple):
+    """The vocabulary's input pre-activations `[V, G·H]`, or None where it would be too large."""
+
+    rows: Tensor | None
+
+
+class EmbeddingRecurrent(Freezable[Table]):
+    """What EmbeddingRNN, EmbeddingGRU and EmbeddingLSTM share: `embedding.weight` and `rnn.<as torch.nn>`."""
+
+    core: type[Recurrent]
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        *,
+        padding_idx: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **keywords: Any,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim, padding_idx, device=device, dtype=dtype)
+        self.rnn = self.core(
+            embedding_dim,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            device=device,
+            dtype=dtype,
+            **keywords,
+        )
+
+    def forward(
+        self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run over a sequence of tokens.
+
+        Args:
+            input: token ids `[T, B]` (`[B, T]` with batch_first), int32 or int64, in [0, num_embeddings).
+            state, reset, lengths: as in `pyagent.nn.LSTM.forward`.
+
+        Returns:
+            output `[T, B, H]` (`[B, T, H]`) and the state of each lane at its end.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, device or dtype.
+            IndexError: a token outside the vocabulary, a length outside 0…T.
+        """
+        axes = ["B", "T"] if self.rnn.batch_first else ["T", "B"]
+        check_tensor("input", input, axes, (torch.int32, torch.int64), self.embedding.weight.device)
+        tokens = (input.t() if self.rnn.batch_first else input).long()
+        try:
+            rows, row_index = self._project(tokens)
+            return self.rnn.forward_rows(rows, row_index, state, reset, lengths)
+        except IndexError:
+            check_range("input", input, 0, self.embedding.num_embeddings)
+            raise
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of input pre-activations, and the row of each token."""
+        weights, embedding = self.rnn.layer_weights(0), self.embedding
+        # Where most of a small vocabulary occurs, looking for the absent costs more than projecting it too.
+        if 2 * embedding.num_embeddings <= tokens.numel() and embedding.padding_idx is None:
+            return linear(embedding.weight, weights.weight_ih, weights.bias), tokens
+        ids, row_index = distinct_tokens(tokens, embedding.num_embeddings)
+        return linear(embedding(ids), weights.weight_ih, weights.bias), row_index
+
+    def step(self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        """One time step without gradient or dropout: the acting path, fastest inside `frozen()`.
+
+        Args:
+            input: token ids `[B]`, int32 or int64.
+            state, reset: as in `pyagent.nn.LSTM.step`.
+
+        Returns:
+            output `[B, H]` and the next state.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, device or dtype.
+            IndexError: a token outside the vocabulary.
+        """
+        with torch.no_grad():
+            check_tensor("input", input, ["B"], (torch.int32, torch.int64), self.embedding.weight.device)
+            tokens = input.long()
+            try:
+                if self._derived is not None and self._derived.rows is not None:
+                    return self.rnn.step_rows(self._derived.rows, tokens, state, reset)
+                return self.rnn.step(self.embedding(tokens), state, reset=reset)
+            except IndexError:
+                check_range("input", input, 0, self.embedding.num_embeddings)
+                raise
+
+    def derive(self) -> Table:
+        with torch.no_grad():
+            weights, table = self.rnn.layer_weights(0), self.embedding.weight
+            size = table.shape[0] * weights.weight_ih.shape[0] * table.element_size()
+            return Table(linear(table, weights.weight_ih, weights.bias) if size <= TABLE_BYTES else None)
+
+    @contextmanager
+    def frozen(self) -> Iterator[Self]:
+        """As `Freezable.frozen`, of the embedding and of the core."""
+        with super().frozen(), self.rnn.frozen():
+            yield self
+
+
+class EmbeddingRNN(EmbeddingRecurrent):
+    """Embedding and `pyagent.nn.RNN`; takes `nonlinearity` too."""
+
+    core = RNN
+
+
+class EmbeddingGRU(EmbeddingRecurrent):
+    """Embedding and `pyagent.nn.GRU`."""
+
+    core = GRU
+
+
+class EmbeddingLSTM(EmbeddingRecurrent):
+    """Embedding and `pyagent.nn.LSTM`; its state is (h, c)."""
+
+    core = LSTM

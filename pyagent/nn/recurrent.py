@@ -1,0 +1,239 @@
+"""RNN, GRU and LSTM with torch.nn's parameters, and resets and lengths inside the sequence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyagent.nn.frozen import Freezable
+from pyagent.ops import linear, pack_weight, recurrence, recurrence_step
+from pyagent.ops.checks import check_tensor
+from pyagent.ops.recurrence import FLOATS, GATES
+
+State = Tensor | tuple[Tensor, Tensor]
+
+
+class LayerWeights(NamedTuple):
+    """One layer's weights in the form the ops take."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor  # packed while frozen
+    bias: Tensor | None  # of the rows
+    bias_hn: Tensor | None  # the GRU's, inside its reset gate
+
+
+class Recurrent(Freezable[list[LayerWeights]]):
+    """What RNN, GRU and LSTM share; `cell` names the arithmetic (see `pyagent.ops.recurrence`)."""
+
+    cell: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        *,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if bidirectional or proj_size:
+            raise NotImplementedError("bidirectional and proj_size are not supported")
+        for name, size, least in (
+            ("input_size", input_size, 0),
+            ("hidden_size", hidden_size, 1),
+            ("num_layers", num_layers, 1),
+        ):
+            if not isinstance(size, int) or size < least:
+                raise ValueError(f"{name}: got {size!r}, want an integer of at least {least}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"dropout: got {dropout}, want a probability in [0, 1]")
+        if dtype is not None and dtype not in FLOATS:
+            raise TypeError(f"dtype: got {dtype}, want float32 or float64")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        width = GATES[self.cell] * hidden_size
+        for layer in range(num_layers):
+            inputs = input_size if layer == 0 else hidden_size
+            shapes = {"weight_ih": (width, inputs), "weight_hh": (width, hidden_size)}
+            if bias:
+                shapes |= {"bias_ih": (width,), "bias_hh": (width,)}
+            for name, shape in shapes.items():
+                parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                self.register_parameter(f"{name}_l{layer}", parameter)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in ±1/√H, drawn in torch.nn's order: one seed gives both the same weights."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -bound, bound)
+
+    def extra_repr(self) -> str:
+        layers = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
+        return f"{self.input_size}, {self.hidden_size}{layers}"
+
+    def forward(
+        self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run over a sequence.
+
+        Args:
+            input: `[T, B, input_size]` (`[B, T, input_size]` with batch_first), the weights' dtype.
+            state: h_0 `[L, B, H]`, for LSTM (h_0, c_0); None is zeros.
+            reset: bool, `[T, B]` (`[B, T]`): every layer's state is replaced by zeros before step t, and no gradient
+                passes.
+            lengths: int64 `[B]`, 0…T: a lane's state holds after its end, its outputs there are 0.
+
+        Returns:
+            output `[T, B, H]` (`[B, T, H]`) and the state of each lane at its end, as `state`.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, device or dtype.
+            IndexError: a length outside 0…T.
+        """
+        axes = ["B", "T"] if self.batch_first else ["T", "B"]
+        check_tensor("input", input, [*axes, self.input_size], (self.weight_hh_l0.dtype,), self.weight_hh_l0.device)
+        weights = self.layer_weights(0)
+        rows = linear(input.transpose(0, 1) if self.batch_first else input, weights.weight_ih, weights.bias)
+        return self.forward_rows(rows, None, state, reset, lengths)
+
+    def forward_rows(
+        self, rows: Tensor, row_index: Tensor | None, state: State | None, reset: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """`forward` from the first layer's input pre-activations (time first), as `pyagent.ops.recurrence` has them."""
+        T, B = (rows if row_index is None else row_index).shape[:2]
+        h_0, c_0 = self.split_state(state, B)
+        if reset is not None:
+            check_tensor("reset", reset, [B, T] if self.batch_first else [T, B], (torch.bool,), rows.device)
+            reset = reset.t() if self.batch_first else reset
+        output, h_n, c_n = rows, [], []
+        for layer in range(self.num_layers):
+            weights = self.layer_weights(layer)
+            if layer > 0:
+                dropped = nn.functional.dropout(output, self.dropout, self.training)
+                rows, row_index = linear(dropped, weights.weight_ih, weights.bias), None
+            h, c = (None if x is None else x[layer] for x in (h_0, c_0))
+            output, h_last, c_last = recurrence(
+                rows, row_index, weights.weight_hh, weights.bias_hn, h, c, reset, lengths, cell=self.cell
+            )
+            h_n.append(h_last)
+            c_n.append(c_last)
+        return output.transpose(0, 1) if self.batch_first else output, self._join_state(h_n, c_n)
+
+    def step(self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        """One time step without gradient or dropout: the acting path, fastest inside `frozen()`.
+
+        Args:
+            input: `[B, input_size]`.
+            state: as in `forward`; not written to.
+            reset: bool `[B]`.
+
+        Returns:
+            output `[B, H]` and the next state.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, device or dtype.
+        """
+        with torch.no_grad():
+            check_tensor("input", input, ["B", self.input_size], (self.weight_hh_l0.dtype,), self.weight_hh_l0.device)
+            weights = self.layer_weights(0) if self._derived is None else self._derived[0]
+            return self.step_rows(linear(input, weights.weight_ih, weights.bias), None, state, reset)
+
+    def step_rows(
+        self, rows: Tensor, row_index: Tensor | None, state: State | None, reset: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """`step` from the first layer's input pre-activations; the caller has switched gradients off."""
+        derived = self._derived
+        h_0, c_0 = self.split_state(state, (rows if row_index is None else row_index).shape[0])
+        h_n, c_n = [], []
+        for layer in range(self.num_layers):
+            weights = self.layer_weights(layer) if derived is None else derived[layer]
+            if layer > 0:
+                rows, row_index = linear(h_n[-1], weights.weight_ih, weights.bias), None
+            h, c = recurrence_step(
+                rows,
+                row_index,
+                weights.weight_hh,
+                weights.bias_hn,
+                None if h_0 is None else h_0[layer],
+                None if c_0 is None else c_0[layer],
+                reset,
+                cell=self.cell,
+                packed=derived is not None,
+            )
+            h_n.append(h)
+            c_n.append(c)
+        return h_n[-1], self._join_state(h_n, c_n)
+
+    def layer_weights(self, layer: int) -> LayerWeights:
+        """A layer's weights as they are, its two biases joined as far as they can be."""
+        parameters = self._parameters
+        weight_ih, weight_hh = parameters[f"weight_ih_l{layer}"], parameters[f"weight_hh_l{layer}"]
+        assert weight_ih is not None and weight_hh is not None  # for the type checker: a Module's dict is optional
+        bias_ih, bias_hh = parameters.get(f"bias_ih_l{layer}"), parameters.get(f"bias_hh_l{layer}")
+        if bias_ih is None or bias_hh is None:
+            return LayerWeights(weight_ih, weight_hh, None, None)
+        if self.cell != "gru":
+            return LayerWeights(weight_ih, weight_hh, bias_ih + bias_hh, None)
+        H = self.hidden_size
+        bias = torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]))
+        return LayerWeights(weight_ih, weight_hh, bias, bias_hh[2 * H :])
+
+    def derive(self) -> list[LayerWeights]:
+        with torch.no_grad():
+            layers = [self.layer_weights(layer) for layer in range(self.num_layers)]
+            return [w._replace(weight_hh=pack_weight(w.weight_hh, self.cell)) for w in layers]
+
+    def split_state(self, state: State | None, B: int) -> tuple[Tensor | None, Tensor | None]:
+        """(h, c) of a state argument, each `[L, B, H]` or None.
+
+        Raises:
+            ValueError, TypeError: a wrong shape, device or dtype.
+        """
+        if state is None:
+            return None, None
+        lstm = self.cell == "lstm"
+        if lstm and not (isinstance(state, (tuple, list)) and len(state) == 2):
+            raise TypeError(f"state: got {type(state).__name__}, want (h, c)")
+        shape, like = (self.num_layers, B, self.hidden_size), self.weight_hh_l0
+        h, c = state if lstm else (state, None)
+        for name, x in (("state[0]" if lstm else "state", h), ("state[1]", c)):
+            # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
+            if x is not None and not (isinstance(x, Tensor) and x.shape == shape and x.dtype == like.dtype):
+                check_tensor(name, x, shape, (like.dtype,), like.device)
+        return h, c  # type: ignore[return-value]
+
+    def _join_state(self, h: list[Tensor], c: list[Tensor | None]) -> State:
+        joined = [x[0][None] if self.num_layers == 1 else torch.stack(x) for x in (h, c) if x[0] is not None]
+        return (joined[0], joined[1]) if self.cell == "lstm" else joined[0]
+
+
+class RNN(Recurrent):
+    """torch.nn.RNN's parameters and state dict, with `reset` and `lengths`; nonlinearity "tanh" or "relu"."""
+
+    def __init__(self, *args: Any, nonlinearity: str = "tanh", **keywords: Any) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity: got {nonlinearity!r}, want 'tanh' or 'relu'")
+        self.cell = nonlinearity
+        super().__init__(*args, **keywords)
+
+
+class GRU(Recurrent):
+    """torch.nn.GRU's parameters and state dict, with `reset` and `lengths`."""
+
+    cell = "gru"
+
+
+class LSTM(Recurrent):
+    """torch.nn.LSTM's parameters and state dict, with `reset` and `lengths`; its state is (h, c)."""
+
+    cell = "lstm"

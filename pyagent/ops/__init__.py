@@ -1,0 +1,8 @@
+"""The ops: pure functions on tensors, each with its maths, reference and compiled kernel in the file of its name."""
+
+from pyagent.ops.distinct_tokens import distinct_tokens
+from pyagent.ops.gae import gae
+from pyagent.ops.linear import linear
+from pyagent.ops.recurrence import pack_weight, recurrence, recurrence_step
+
+__all__ = ["distinct_tokens", "gae", "linear", "pack_weight", "recurrence", "recurrence_step"]

@@ -1,0 +1,57 @@
+"""What every op asks of its arguments before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def check_tensor(
+    name: str,
+    tensor: Tensor | None,
+    shape: Sequence[int | str],
+    dtypes: Sequence[torch.dtype],
+    device: torch.device | None = None,
+) -> None:
+    """Raise unless `tensor` is None or has this shape (a letter is any size), one of these dtypes and this device.
+
+    Raises:
+        TypeError: no tensor, or another dtype.
+        ValueError: another shape or device.
+    """
+    if tensor is None:
+        return
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: got {type(tensor).__name__}, want a tensor")
+    if tensor.dtype not in dtypes:
+        wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise TypeError(f"{name}: got {str(tensor.dtype).removeprefix('torch.')}, want {wanted}")
+    if tensor.dim() != len(shape) or any(
+        isinstance(want, int) and got != want for got, want in zip(tensor.shape, shape, strict=True)
+    ):
+        wanted = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, want [{wanted}]")
+    if device is not None and tensor.device != device:
+        raise ValueError(f"{name}: got a tensor on {tensor.device}, want {device}")
+
+
+def check_range(name: str, tensor: Tensor | None, low: int, high: int) -> None:
+    """Raise IndexError unless every value is in [low, high)."""
+    if tensor is None or tensor.numel() == 0:
+        return
+    least, most = (int(bound) for bound in tensor.aminmax())
+    if least < low or most >= high:
+        raise IndexError(f"{name}: got {least if least < low else most}, want {low} to {high - 1}")
+
+
+def first_order_only(op: str, tensors: Iterable[Tensor | None]) -> None:
+    """Raise NotImplementedError where the op would silently differentiate wrongly: func transforms, forward mode."""
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(f"{op}: torch.func transforms (vmap, grad, jvp) are not supported; use backward()")
+    if forward_ad._current_level >= 0 and any(
+        x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors
+    ):
+        raise NotImplementedError(f"{op}: forward-mode differentiation is not supported; use backward()")

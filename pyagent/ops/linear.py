@@ -1,0 +1,88 @@
+"""The linear map around the recurrence, with results that do not depend on the number of threads.
+
+    output = input · weightᵀ + bias        grad_input = grad · weight
+    grad_weight = gradᵀ · input            grad_bias = Σ_m grad_m
+
+As torch.nn.functional.linear, whose products may split the summed dimension over threads and so change bits with
+their number; here only output rows are split.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pyagent import native
+from pyagent.ops.checks import check_tensor, first_order_only
+
+FLOATS = (torch.float32, torch.float64)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input · weightᵀ + bias`.
+
+    Args:
+        input: `[…, K]`, float32 or float64.
+        weight: `[N, K]`.
+        bias: `[N]` or None.
+
+    Returns:
+        `[…, N]`; differentiable once in all three. Bitwise independent of the number of threads.
+
+    Raises:
+        ValueError, TypeError: a wrong shape, device or dtype.
+        NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
+    """
+    check_tensor("weight", weight, ["N", "K"], FLOATS)
+    N, K = weight.shape
+    leading = ["…"] * (input.dim() - 1) if isinstance(input, Tensor) else []
+    check_tensor("input", input, [*leading, K], (weight.dtype,), weight.device)
+    check_tensor("bias", bias, [N], (weight.dtype,), weight.device)
+    if not native.available or not input.is_cpu:
+        return linear_reference(input, weight, bias)
+    first_order_only("linear", (input, weight, bias))
+    matrix = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), K)
+    if torch.is_grad_enabled() and (
+        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        output = _Linear.apply(matrix, weight, bias)
+    else:
+        output = torch.ops.pyagent.linear_forward.default(matrix, weight, bias)
+    return output if input.dim() == 2 else output.view(*input.shape[:-1], N)
+
+
+def linear_reference(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`linear` in torch."""
+    return torch.nn.functional.linear(input, weight, bias)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(input, weight)
+        return torch.ops.pyagent.linear_forward.default(input, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        need = ctx.needs_input_grad
+        grads = torch.ops.pyagent.linear_backward.default(grad, *ctx.saved_tensors, *need)
+        return tuple(g if needed else None for g, needed in zip(grads, need, strict=True))
+
+
+if native.available:
+
+    @torch.library.register_fake("pyagent::linear_forward")
+    def _(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return input.new_empty(input.shape[0], weight.shape[0])
+
+    @torch.library.register_fake("pyagent::linear_backward")
+    def _(grad: Tensor, input: Tensor, weight: Tensor, need_input: bool, need_weight: bool, need_bias: bool):  # noqa: ANN202
+        return (
+            input.new_empty(input.shape if need_input else 0),
+            weight.new_empty(weight.shape if need_weight else 0),
+            weight.new_empty(weight.shape[0] if need_bias else 0),
+        )

@@ -1,0 +1,353 @@
+"""The recurrence over gathered rows: RNN, GRU and LSTM, whole sequences and single steps, with resets and lengths.
+
+At (t, b) a cell needs one row of input pre-activations: with `row_index` it is `rows[row_index[t, b]]`, so that a row
+computed once (per distinct token, say) serves every place that reads it; without, it is `rows[t, b]`. With x that row,
+h = h_{t-1} (zeros where `reset[t, b]`), gates in torch.nn's order, and σ the logistic function:
+
+    tanh, relu   h_t = f(x + W_hh h)
+    gru          r = σ(x_r + W_hr h)   z = σ(x_z + W_hz h)   n = tanh(x_n + r ∘ (W_hn h + b_hn))   h_t = (1 − z) ∘ n + z ∘ h
+    lstm         i, f, o = σ(x + W_hh h)   g = tanh(x_g + W_hg h)   c_t = f ∘ c + i ∘ g   h_t = o ∘ tanh(c_t)
+
+Biases are part of the rows, except the GRU's b_hn. Hochreiter and Schmidhuber 1997, "Long short-term memory"; Cho et
+al. 2014, https://arxiv.org/abs/1406.1078, in the form of torch.nn.GRU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pyagent import native
+from pyagent.ops.checks import check_range, check_tensor, first_order_only
+
+CELLS = ("tanh", "relu", "gru", "lstm")
+GATES = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
+FLOATS = (torch.float32, torch.float64)
+
+
+def recurrence(
+    rows: Tensor,
+    row_index: Tensor | None,
+    weight_hh: Tensor,
+    bias_hn: Tensor | None = None,
+    h_0: Tensor | None = None,
+    c_0: Tensor | None = None,
+    reset: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    cell: str,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run a cell over a sequence.
+
+    Args:
+        rows: input pre-activations `[T, B, G·H]`, or with `row_index` `[R, G·H]`; float32 or float64.
+        row_index: `[T, B]` int64 in [0, R), or None.
+        weight_hh: `[G·H, H]`.
+        bias_hn: `[H]`, the GRU's b_hn; None is zeros. Other cells take none.
+        h_0: `[B, H]`; None is zeros.
+        c_0: `[B, H]`, LSTM only; None is zeros.
+        reset: bool `[T, B]`; the state is replaced by zeros before step t, and no gradient passes.
+        lengths: int64 `[B]` in 0…T; a lane's state holds after its end, its outputs there are 0.
+        cell: "tanh", "relu", "gru" or "lstm".
+
+    Returns:
+        output `[T, B, H]`; h_n `[B, H]`, each lane's state at its end; c_n `[B, H]` for the LSTM, else None.
+        Differentiable once, in rows, weight_hh, bias_hn, h_0 and c_0. Bitwise independent of the number of threads.
+
+    Raises:
+        ValueError, TypeError: a wrong shape, device, dtype or cell.
+        IndexError: a row_index outside the rows, a length outside 0…T.
+        NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
+    """
+    _check_sequence(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell)
+    if not native.available or not rows.is_cpu:
+        _check_values(rows, row_index, lengths)
+        return recurrence_reference(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell=cell)
+    tensors = (rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths)
+    first_order_only("recurrence", tensors)
+    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    try:
+        if needs_grad:
+            output, h_n, c_n = _Recurrence.apply(*tensors, CELLS.index(cell))
+        else:
+            forward = torch.ops.pyagent.recurrence_forward.default
+            output, h_n, c_n, _, _ = forward(*tensors, CELLS.index(cell), False)
+    except RuntimeError:
+        _check_values(rows, row_index, lengths)  # names the argument, if a value was at fault
+        raise
+    return output, h_n, c_n if cell == "lstm" else None
+
+
+def recurrence_reference(
+    rows: Tensor,
+    row_index: Tensor | None,
+    weight_hh: Tensor,
+    bias_hn: Tensor | None = None,
+    h_0: Tensor | None = None,
+    c_0: Tensor | None = None,
+    reset: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    cell: str,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`recurrence` in torch, one step at a time."""
+    gathered = rows if row_index is None else rows[row_index]
+    T, B, width = gathered.shape
+    H = width // GATES[cell]
+    h = rows.new_zeros(B, H) if h_0 is None else h_0
+    c = rows.new_zeros(B, H) if c_0 is None else c_0
+    outputs = []
+    for t in range(T):
+        h_prev, c_prev = h, c
+        if reset is not None:
+            h_prev = torch.where(reset[t, :, None], 0.0, h)
+            c_prev = torch.where(reset[t, :, None], 0.0, c)
+        h_t, c_t = _cell_reference(gathered[t], weight_hh, bias_hn, h_prev, c_prev, cell)
+        alive = torch.ones(B, 1, dtype=torch.bool, device=rows.device) if lengths is None else (t < lengths)[:, None]
+        h, c = torch.where(alive, h_t, h), torch.where(alive, c_t, c)
+        outputs.append(torch.where(alive, h_t, 0.0))
+    output = torch.stack(outputs) if outputs else rows.new_zeros(0, B, H)
+    return output, h, c if cell == "lstm" else None
+
+
+def _cell_reference(
+    x: Tensor, weight_hh: Tensor, bias_hn: Tensor | None, h: Tensor, c: Tensor, cell: str
+) -> tuple[Tensor, Tensor]:
+    product = h @ weight_hh.t()
+    if cell == "lstm":
+        i, f, g, o = (x + product).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+    if cell == "gru":
+        (x_r, x_z, x_n), (p_r, p_z, p_n) = x.chunk(3, dim=1), product.chunk(3, dim=1)
+        r, z = (x_r + p_r).sigmoid(), (x_z + p_z).sigmoid()
+        n = (x_n + r * (p_n if bias_hn is None else p_n + bias_hn)).tanh()
+        return (1 - z) * n + z * h, c
+    return (torch.tanh if cell == "tanh" else torch.relu)(x + product), c
+
+
+def recurrence_step(
+    rows: Tensor,
+    row_index: Tensor | None,
+    weight: Tensor,
+    bias_hn: Tensor | None = None,
+    h: Tensor | None = None,
+    c: Tensor | None = None,
+    reset: Tensor | None = None,
+    *,
+    cell: str,
+    packed: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """One time step, without gradient: the acting path.
+
+    Args:
+        rows: `[B, G·H]`, or with `row_index` `[R, G·H]`; float32 or float64.
+        row_index: `[B]` int64 in [0, R), or None.
+        weight: `[G·H, H]`, read as it is; or what `pack_weight` made of it, with `packed=True`.
+        bias_hn, h, c: as in `recurrence`; h and c are not written to.
+        reset: bool `[B]`; the lane starts from zeros.
+
+    Returns:
+        The next h and, for the LSTM, c, both `[B, H]`.
+
+    Raises:
+        ValueError, TypeError, IndexError: as `recurrence`.
+    """
+    arguments = (rows, row_index, weight, packed, bias_hn, h, c, reset, CELLS.index(cell))
+    if not native.available or not rows.is_cpu:
+        index = None if row_index is None else row_index[None]
+        sequence = rows[None] if index is None else rows
+        with torch.no_grad():
+            resets = None if reset is None else reset[None]
+            _, h_n, c_n = recurrence_reference(sequence, index, weight, bias_hn, h, c, resets, cell=cell)
+        return h_n, c_n
+    try:
+        h_n, c_n = torch.ops.pyagent.recurrence_step.default(*arguments)
+    except RuntimeError:
+        _check_step(rows, row_index, None if packed else weight, bias_hn, h, c, reset, cell)
+        raise
+    return h_n, c_n if cell == "lstm" else None
+
+
+def pack_weight(weight_hh: Tensor, cell: str) -> Tensor:
+    """W_hh `[G·H, H]` in the order in which the kernel of this processor reads it, for `recurrence_step`."""
+    if not native.available or not weight_hh.is_cpu:
+        return weight_hh.detach().clone()
+    return torch.ops.pyagent.recurrence_pack.default(weight_hh.detach(), CELLS.index(cell))
+
+
+def _check_sequence(
+    rows: Tensor,
+    row_index: Tensor | None,
+    weight_hh: Tensor,
+    bias_hn: Tensor | None,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+    cell: str,
+) -> None:
+    if cell not in CELLS:
+        raise ValueError(f"cell: got {cell!r}, want one of {', '.join(CELLS)}")
+    G = GATES[cell]
+    check_tensor("weight_hh", weight_hh, ["G·H", "H"], FLOATS)
+    width, H = weight_hh.shape
+    if width != G * H:
+        raise ValueError(f"weight_hh: got shape {tuple(weight_hh.shape)}, want [{G}·H, H] for cell {cell!r}")
+    dtype, device = (weight_hh.dtype,), weight_hh.device
+    check_tensor("rows", rows, ["T", "B", width] if row_index is None else ["R", width], dtype, device)
+    check_tensor("row_index", row_index, ["T", "B"], (torch.int64,), device)
+    T, B = rows.shape[:2] if row_index is None else row_index.shape
+    for name, tensor, cells in (("bias_hn", bias_hn, ("gru",)), ("c_0", c_0, ("lstm",))):
+        if tensor is not None and cell not in cells:
+            raise ValueError(f"{name}: got a tensor, want None for cell {cell!r}")
+    check_tensor("bias_hn", bias_hn, [H], dtype, device)
+    check_tensor("h_0", h_0, [B, H], dtype, device)
+    check_tensor("c_0", c_0, [B, H], dtype, device)
+    check_tensor("reset", reset, [T, B], (torch.bool,), device)
+    check_tensor("lengths", lengths, [B], (torch.int64,), device)
+
+
+def _check_values(rows: Tensor, row_index: Tensor | None, lengths: Tensor | None) -> None:
+    T = rows.shape[0] if row_index is None else row_index.shape[0]
+    check_range("row_index", row_index, 0, rows.shape[0])
+    check_range("lengths", lengths, 0, T + 1)
+
+
+def _check_step(
+    rows: Tensor,
+    row_index: Tensor | None,
+    weight: Tensor | None,
+    bias_hn: Tensor | None,
+    h: Tensor | None,
+    c: Tensor | None,
+    reset: Tensor | None,
+    cell: str,
+) -> None:
+    check_tensor("rows", rows, ["B", "G·H"], FLOATS)
+    width = rows.shape[1]
+    H, dtype, device = width // GATES[cell], (rows.dtype,), rows.device
+    check_tensor("row_index", row_index, ["B"], (torch.int64,), device)
+    check_range("row_index", row_index, 0, rows.shape[0])
+    B = (rows if row_index is None else row_index).shape[0]
+    check_tensor("weight", weight, [width, H], dtype, device)
+    check_tensor("bias_hn", bias_hn, [H], dtype, device)
+    check_tensor("h", h, [B, H], dtype, device)
+    check_tensor("c", c, [B, H], dtype, device)
+    check_tensor("reset", reset, [B], (torch.bool,), device)
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        rows: Tensor,
+        row_index: Tensor | None,
+        weight_hh: Tensor,
+        bias_hn: Tensor | None,
+        h_0: Tensor | None,
+        c_0: Tensor | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        cell: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        output, h_n, c_n, gates, cells = torch.ops.pyagent.recurrence_forward.default(
+            rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, True
+        )
+        ctx.save_for_backward(row_index, weight_hh, h_0, c_0, reset, lengths, output, gates, cells)
+        ctx.set_materialize_grads(False)
+        ctx.cell, ctx.num_rows = cell, rows.shape[0] if row_index is not None else 0
+        return output, h_n, c_n
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        row_index, weight_hh, h_0, c_0, reset, lengths, output, gates, cells = ctx.saved_tensors
+        grad_output, grad_h_n, grad_c_n = grads
+        need = ctx.needs_input_grad
+        lstm = CELLS[ctx.cell] == "lstm"
+        grad_rows, grad_weight, grad_bias_hn, grad_h_0, grad_c_0 = torch.ops.pyagent.recurrence_backward.default(
+            grad_output,
+            grad_h_n,
+            grad_c_n if lstm else None,
+            ctx.num_rows,
+            row_index,
+            weight_hh,
+            h_0,
+            c_0,
+            reset,
+            lengths,
+            output,
+            gates,
+            cells,
+            ctx.cell,
+            need[0],
+            need[2] or need[3],
+            need[4] or need[5],
+        )
+        return (
+            grad_rows if need[0] else None,
+            None,
+            grad_weight if need[2] else None,
+            grad_bias_hn if need[3] else None,
+            grad_h_0 if need[4] else None,
+            grad_c_0 if need[5] else None,
+            None,
+            None,
+            None,
+        )
+
+
+if native.available:
+
+    @torch.library.register_fake("pyagent::recurrence_forward")
+    def _(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save):  # noqa: ANN001, ANN202
+        T, B = row_index.shape if row_index is not None else rows.shape[:2]
+        H = weight_hh.shape[1]
+        lstm, gated = CELLS[cell] == "lstm", CELLS[cell] in ("gru", "lstm")
+        return (
+            rows.new_empty(T, B, H),
+            rows.new_empty(B, H),
+            rows.new_empty(B, H) if lstm else rows.new_empty(0),
+            rows.new_empty(T, B, 4 * H) if save and gated else rows.new_empty(0),
+            rows.new_empty(T, B, H) if save and lstm else rows.new_empty(0),
+        )
+
+    @torch.library.register_fake("pyagent::recurrence_backward")
+    def _(  # noqa: ANN202
+        grad_output,  # noqa: ANN001
+        grad_h_n,  # noqa: ANN001
+        grad_c_n,  # noqa: ANN001
+        num_rows,  # noqa: ANN001
+        row_index,  # noqa: ANN001
+        weight_hh,  # noqa: ANN001
+        h_0,  # noqa: ANN001
+        c_0,  # noqa: ANN001
+        reset,  # noqa: ANN001
+        lengths,  # noqa: ANN001
+        output,  # noqa: ANN001
+        gates,  # noqa: ANN001
+        cells,  # noqa: ANN001
+        cell,  # noqa: ANN001
+        need_rows,  # noqa: ANN001
+        need_weight,  # noqa: ANN001
+        need_state,  # noqa: ANN001
+    ):
+        T, B, H = output.shape
+        width = weight_hh.shape[0]
+        rows = (num_rows, width) if row_index is not None else (T, B, width)
+        return (
+            output.new_empty(rows if need_rows else 0),
+            output.new_empty((width, H) if need_weight else 0),
+            output.new_empty(H if need_weight and CELLS[cell] == "gru" else 0),
+            output.new_empty((B, H) if need_state else 0),
+            output.new_empty((B, H) if need_state and CELLS[cell] == "lstm" else 0),
+        )
+
+    @torch.library.register_fake("pyagent::recurrence_step")
+    def _(rows, row_index, weight, packed, bias_hn, h, c, reset, cell):  # noqa: ANN001, ANN202
+        B, H = (rows if row_index is None else row_index).shape[0], rows.shape[1] // GATES[CELLS[cell]]
+        return rows.new_empty(B, H), rows.new_empty((B, H) if CELLS[cell] == "lstm" else 0)
