@@ -101,7 +101,8 @@ class Recurrent(Freezable[list[LayerWeights]]):
             IndexError: a length outside 0…T.
         """
         axes = ["B", "T"] if self.batch_first else ["T", "B"]
-        check_tensor("input", input, [*axes, self.input_size], (self.weight_hh_l0.dtype,), self.weight_hh_l0.device)
+        like = self.parameter("weight_hh")
+        check_tensor("input", input, [*axes, self.input_size], (like.dtype,), like.device)
         weights = self.layer_weights(0)
         rows = linear(input.transpose(0, 1) if self.batch_first else input, weights.weight_ih, weights.bias)
         return self.forward_rows(rows, None, state, reset, lengths)
@@ -144,7 +145,8 @@ class Recurrent(Freezable[list[LayerWeights]]):
             ValueError, TypeError: a wrong shape, device or dtype.
         """
         with torch.no_grad():
-            check_tensor("input", input, ["B", self.input_size], (self.weight_hh_l0.dtype,), self.weight_hh_l0.device)
+            like = self.parameter("weight_hh")
+            check_tensor("input", input, ["B", self.input_size], (like.dtype,), like.device)
             weights = self.layer_weights(0) if self._derived is None else self._derived[0]
             return self.step_rows(linear(input, weights.weight_ih, weights.bias), None, state, reset)
 
@@ -176,17 +178,19 @@ class Recurrent(Freezable[list[LayerWeights]]):
 
     def layer_weights(self, layer: int) -> LayerWeights:
         """A layer's weights as they are, its two biases joined as far as they can be."""
-        parameters = self._parameters
-        weight_ih, weight_hh = parameters[f"weight_ih_l{layer}"], parameters[f"weight_hh_l{layer}"]
-        assert weight_ih is not None and weight_hh is not None  # for the type checker: a Module's dict is optional
-        bias_ih, bias_hh = parameters.get(f"bias_ih_l{layer}"), parameters.get(f"bias_hh_l{layer}")
-        if bias_ih is None or bias_hh is None:
+        weight_ih, weight_hh = self.parameter("weight_ih", layer), self.parameter("weight_hh", layer)
+        if not self.bias:
             return LayerWeights(weight_ih, weight_hh, None, None)
+        bias_ih, bias_hh = self.parameter("bias_ih", layer), self.parameter("bias_hh", layer)
         if self.cell != "gru":
             return LayerWeights(weight_ih, weight_hh, bias_ih + bias_hh, None)
         H = self.hidden_size
         bias = torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]))
         return LayerWeights(weight_ih, weight_hh, bias, bias_hh[2 * H :])
+
+    def parameter(self, name: str, layer: int = 0) -> Tensor:
+        """A layer's parameter, by torch.nn's name without the layer's suffix."""
+        return getattr(self, f"{name}_l{layer}")
 
     def derive(self) -> list[LayerWeights]:
         with torch.no_grad():
@@ -201,20 +205,28 @@ class Recurrent(Freezable[list[LayerWeights]]):
         """
         if state is None:
             return None, None
-        lstm = self.cell == "lstm"
-        if lstm and not (isinstance(state, (tuple, list)) and len(state) == 2):
+        shape, like = (self.num_layers, B, self.hidden_size), self.parameter("weight_hh")
+        if self.cell != "lstm":
+            named = {"state": state}
+        elif isinstance(state, (tuple, list)) and len(state) == 2:
+            named = {"state[0]": state[0], "state[1]": state[1]}
+        else:
             raise TypeError(f"state: got {type(state).__name__}, want (h, c)")
-        shape, like = (self.num_layers, B, self.hidden_size), self.weight_hh_l0
-        h, c = state if lstm else (state, None)
-        for name, x in (("state[0]" if lstm else "state", h), ("state[1]", c)):
+        for name, x in named.items():
             # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
-            if x is not None and not (isinstance(x, Tensor) and x.shape == shape and x.dtype == like.dtype):
-                check_tensor(name, x, shape, (like.dtype,), like.device)
+            if not (isinstance(x, Tensor) and x.shape == shape and x.dtype == like.dtype):
+                check_tensor(name, x, shape, (like.dtype,), like.device)  # type: ignore[arg-type]
+        h, c = (*named.values(), None)[:2]
         return h, c  # type: ignore[return-value]
 
     def _join_state(self, h: list[Tensor], c: list[Tensor | None]) -> State:
-        joined = [x[0][None] if self.num_layers == 1 else torch.stack(x) for x in (h, c) if x[0] is not None]
-        return (joined[0], joined[1]) if self.cell == "lstm" else joined[0]
+        cells = [x for x in c if x is not None]
+        return (_layers(h), _layers(cells)) if cells else _layers(h)
+
+
+def _layers(states: list[Tensor]) -> Tensor:
+    """`[L, B, H]`; a view where there is one layer."""
+    return states[0][None] if len(states) == 1 else torch.stack(states)
 
 
 class RNN(Recurrent):

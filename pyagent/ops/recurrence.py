@@ -5,7 +5,7 @@ computed once (per distinct token, say) serves every place that reads it; withou
 h = h_{t-1} (zeros where `reset[t, b]`), gates in torch.nn's order, and σ the logistic function:
 
     tanh, relu   h_t = f(x + W_hh h)
-    gru          r = σ(x_r + W_hr h)   z = σ(x_z + W_hz h)   n = tanh(x_n + r ∘ (W_hn h + b_hn))   h_t = (1 − z) ∘ n + z ∘ h
+    gru          r, z = σ(x + W_hh h)      n = tanh(x_n + r ∘ (W_hn h + b_hn))      h_t = (1 − z) ∘ n + z ∘ h
     lstm         i, f, o = σ(x + W_hh h)   g = tanh(x_g + W_hg h)   c_t = f ∘ c + i ∘ g   h_t = o ∘ tanh(c_t)
 
 Biases are part of the rows, except the GRU's b_hn. Hochreiter and Schmidhuber 1997, "Long short-term memory"; Cho et
