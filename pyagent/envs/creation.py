@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import gymnasium
 from gymnasium.vector import AutoresetMode
@@ -37,6 +37,7 @@ def make_vec(
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    workers: int = 0,
 ) -> TextVectorEnv:
     """Many environments of one task that step together.
 
@@ -46,9 +47,10 @@ def make_vec(
         seed: lane i plays the levels of ``training_seeds(seed, i)``.
         seeds: plays these levels instead: lane i takes ``seeds[i::num_envs]``, again and again.
         autoreset_mode: one of gymnasium's; see `TextVectorEnv`.
+        workers: processes that share the environments between them, at most `num_envs`; 0 steps them here.
 
     Raises:
-        ValueError: there is no such task, `num_envs` < 1, or `seeds` are fewer than `num_envs`.
+        ValueError: there is no such task, `num_envs` < 1, a wrong `workers`, or `seeds` are fewer than `num_envs`.
     """
     task = find_task(env_id)
     if num_envs < 1:
@@ -56,7 +58,7 @@ def make_vec(
     if seeds is not None and len(seeds) < num_envs:
         raise ValueError(f"seeds must name a level for each of the {num_envs} environments, got {len(seeds)}")
     lanes = [training_seeds(seed, lane) if seeds is None else _Cycle(seeds[lane::num_envs]) for lane in range(num_envs)]
-    return TextVectorEnv(task.level, lanes, autoreset_mode=autoreset_mode)
+    return TextVectorEnv(task.level, lanes, autoreset_mode=autoreset_mode, workers=workers)
 
 
 class _Cycle:
@@ -65,6 +67,6 @@ class _Cycle:
     def __init__(self, seeds: Sequence[int]) -> None:
         self._seeds = tuple(seeds)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         while True:
             yield from self._seeds

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pyagent.envs.babyai import ACTION_WORDS, BabyAIText
-from pyagent.envs.lanes import Lanes
+from pyagent.envs.lanes import Infos, Lanes
+from pyagent.envs.worker import Worker
 
 
 class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
@@ -29,6 +32,11 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
         level: id of one of minigrid's BabyAI levels.
         seeds: for every lane its level seeds.
         autoreset_mode: one of gymnasium's modes, or its name.
+        workers: processes that share the lanes between them; 0 steps all of them in this process. The result is the
+            same whatever their number.
+
+    Raises:
+        ValueError: `workers` is negative or more than the lanes.
     """
 
     action_words = ACTION_WORDS
@@ -39,11 +47,17 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
         seeds: Sequence[Iterable[int]],
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        workers: int = 0,
     ) -> None:
         mode = AutoresetMode(autoreset_mode)
         self.num_envs = len(seeds)
-        self._lanes = Lanes(level, seeds, mode.value)
-        single = self._lanes.envs[0]
+        if not 0 <= workers <= self.num_envs:
+            raise ValueError(f"workers must lie in [0, {self.num_envs}], the number of environments, got {workers}")
+        bounds = [round(self.num_envs * part / max(workers, 1)) for part in range(max(workers, 1) + 1)]
+        self._chunks = [slice(start, stop) for start, stop in pairwise(bounds)]
+        make_lanes = _here if workers == 0 else _elsewhere
+        self._lanes = [make_lanes(level, seeds[chunk], mode.value) for chunk in self._chunks]
+        single = BabyAIText(level)
         self.metadata = {**BabyAIText.metadata, "autoreset_mode": mode}
         self.single_action_space = single.action_space
         self.single_observation_space = single.observation_space
@@ -61,8 +75,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
         """
         seeds = self._lane_seeds(seed)
         mask = self._reset_mask(options)
-        observations, infos = self._lanes.reset(seeds, mask)
-        return tuple(observations), self._merge(infos)
+        parts = self._call("reset", [(seeds[chunk], None if mask is None else mask[chunk]) for chunk in self._chunks])
+        return _joined(parts, 0), self._merge([infos for _, infos in parts])
 
     def step(self, actions: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Takes one action in every lane: integers ``[num_envs]``.
@@ -70,17 +84,32 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
         Raises:
             ValueError: wrong number of actions, or one outside the action space; no lane has moved then.
         """
-        observations, rewards, terminated, truncated, infos = self._lanes.step(self._checked(actions))
+        checked = self._checked(actions)
+        parts = self._call("step", [(checked[chunk],) for chunk in self._chunks])
         return (
-            tuple(observations),
-            np.array(rewards, dtype=np.float64),
-            np.array(terminated, dtype=np.bool_),
-            np.array(truncated, dtype=np.bool_),
-            self._merge(infos),
+            _joined(parts, 0),
+            np.array(_joined(parts, 1), dtype=np.float64),
+            np.array(_joined(parts, 2), dtype=np.bool_),
+            np.array(_joined(parts, 3), dtype=np.bool_),
+            self._merge([infos for *_, infos in parts]),
         )
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._lanes.close()
+        for lanes in self._lanes:
+            lanes.close()
+
+    def _call(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
+        """Calls a method of all chunks of lanes, at the same time where they are elsewhere."""
+        if self.closed:
+            raise ClosedEnvironmentError(f"{method}() after close()")
+        try:
+            for lanes, given in zip(self._lanes, arguments, strict=True):
+                lanes.send(method, *given)
+            return [lanes.receive() for lanes in self._lanes]
+        except BaseException:
+            # Whatever went wrong, some lanes may have moved and others not: there is no going on.
+            self.close()
+            raise
 
     def _checked(self, actions: Any) -> list[int]:
         array = np.asarray(actions)
@@ -112,8 +141,38 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
             )
         return mask.tolist()
 
-    def _merge(self, infos: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    def _merge(self, chunks: list[Infos]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        for lane, info in infos:
-            merged = self._add_info(merged, info, lane)
+        for chunk, infos in zip(self._chunks, chunks, strict=True):
+            for lane, info in infos:
+                merged = self._add_info(merged, info, chunk.start + lane)
         return merged
+
+
+class _Here:
+    """Lanes of this process, spoken to as a worker is."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._result: Any = None
+
+    def send(self, method: str, *arguments: Any) -> None:
+        self._result = getattr(self._lanes, method)(*arguments)
+
+    def receive(self) -> Any:
+        return self._result
+
+    def close(self) -> None:
+        self._lanes.close()
+
+
+def _here(level: str, seeds: Sequence[Iterable[int]], autoreset: str) -> _Here:
+    return _Here(Lanes(level, seeds, autoreset))
+
+
+def _elsewhere(level: str, seeds: Sequence[Iterable[int]], autoreset: str) -> Worker:
+    return Worker("pyagent.envs.lanes:Lanes", level, seeds, autoreset)
+
+
+def _joined(parts: list[Any], item: int) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(part[item] for part in parts))

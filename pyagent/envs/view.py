@@ -11,7 +11,7 @@ what is behind them exactly as they do there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minigrid.core.constants import IDX_TO_COLOR, IDX_TO_OBJECT
@@ -25,6 +25,7 @@ SIDE = 3
 _ALL = 0b1111111
 _AGENT = 1 << SIDE
 _MARGIN = FORWARD - 1
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
 _DOOR_STATES = ("an open", "a closed", "a locked")
 
 
@@ -62,6 +63,13 @@ def _carried(kind: str | None, color: str = "") -> str:
     return f"you carry a {color} {kind} ." if kind else "you carry nothing ."
 
 
+def _masks(lines: Iterable[bytes]) -> list[int]:
+    """One mask of walls for each line of cells, with a margin where everything is wall, as in minigrid's own view."""
+    outside = [-1] * _MARGIN
+    inside = [int(b"1" * _MARGIN + line[::-1] + b"1" * _MARGIN, 2) | -1 << len(line) + _MARGIN for line in lines]
+    return [*outside, *inside, *outside]
+
+
 class View:
     """The visible part of one level, kept as bit masks of its rows and columns.
 
@@ -70,25 +78,18 @@ class View:
     """
 
     def __init__(self, grid: Grid) -> None:
-        width, height = grid.width, grid.height
+        width, cells = grid.width, grid.grid
         self._grid = grid
-        everything = -1
-        # Everything outside the grid counts as wall, as it does in minigrid's own view.
-        self._opaque_rows = [everything] * (height + 2 * _MARGIN)
-        self._opaque_columns = [everything] * (width + 2 * _MARGIN)
         self._things: dict[tuple[int, int], str] = {}
-        cells = grid.grid
-        for y in range(height):
-            for x in range(width):
-                cell = cells[y * width + x]
-                if cell is None or cell.type != "wall":
-                    self._set_opaque(x, y, False)
-                    if cell is not None:
-                        self._put(x, y, cell)
-        self._wall_rows = list(self._opaque_rows)
-        self._wall_columns = list(self._opaque_columns)
-        for x, y in self._things:
-            self.refresh(x, y)
+        walls = bytes([cell is not None and cell.type == "wall" for cell in cells]).translate(_DIGITS)
+        # Rows first to last, and in each the cells last to first: the first cell is the lowest bit.
+        self._wall_rows = _masks(walls[start : start + width] for start in range(0, len(walls), width))
+        self._wall_columns = _masks(walls[x::width] for x in range(width))
+        self._opaque_rows = list(self._wall_rows)
+        self._opaque_columns = list(self._wall_columns)
+        for bit, cell in enumerate(cells):
+            if cell is not None and cell.type != "wall":
+                self.refresh(bit % width, bit // width)
 
     def _set_opaque(self, x: int, y: int, opaque: bool) -> None:
         x += _MARGIN
@@ -100,16 +101,13 @@ class View:
             self._opaque_rows[y] &= ~(1 << x)
             self._opaque_columns[x] &= ~(1 << y)
 
-    def _put(self, x: int, y: int, cell: WorldObj) -> None:
-        self._things[x, y] = _name(cell.type, cell.color, _door_state(cell) if cell.type == "door" else 0)
-
     def refresh(self, x: int, y: int) -> None:
         """Reads the cell (x, y) again after an object was taken, dropped, opened or closed there."""
         cell = self._grid.grid[y * self._grid.width + x]
         if cell is None:
             self._things.pop((x, y), None)
         elif cell.type != "wall":
-            self._put(x, y, cell)
+            self._things[x, y] = _name(cell.type, cell.color, _door_state(cell) if cell.type == "door" else 0)
         self._set_opaque(x, y, cell is not None and not cell.see_behind())
 
     def visible_rows(self, x: int, y: int, direction: int) -> list[int]:
@@ -140,6 +138,16 @@ class View:
                 break
             seen = spread
         return rows
+
+    def visible_cells(self, x: int, y: int, direction: int) -> Iterator[tuple[int, int]]:
+        """The cells of the grid that an agent at (x, y) looking to `direction` sees, its own included."""
+        sign = 1 if direction < 2 else -1
+        for forward, row in enumerate(self.visible_rows(x, y, direction)):
+            for across in range(-SIDE, SIDE + 1):
+                if row >> (across + SIDE) & 1:
+                    i, j = (across, forward * sign) if direction & 1 else (forward * sign, across)
+                    if 0 <= x + i < self._grid.width and 0 <= y + j < self._grid.height:
+                        yield x + i, y + j
 
     def sentences(self, x: int, y: int, direction: int) -> list[str]:
         """The sentences for all that an agent at (x, y) looking to `direction` sees."""

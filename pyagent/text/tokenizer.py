@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,8 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("pyagent.text needs tokenizers: pip install 'pyagent[train]'", name=error.name) from error
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from pyagent.files import write_atomically
 
 _SPECIAL = ("<unk>", "<bos>", "<eos>")
 _ALPHABET = 256
@@ -141,19 +142,7 @@ class Tokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a JSON file that the ``tokenizers`` library reads too. An existing file is replaced in one step."""
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=path.name, suffix=".part", delete=False
-        ) as file:
-            part = Path(file.name)
-            try:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                part.unlink()
-                raise
-        os.replace(part, path)
+        write_atomically(Path(path), self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
