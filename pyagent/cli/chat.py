@@ -1,13 +1,15 @@
-"""A conversation with a trained agent on the terminal: what it reads, what it thinks of each action, what it says."""
+"""A conversation with a trained agent on the terminal: what it reads, how likely each action is, what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from pyagent.agents import LanguageAgent
 
 HELP = (
     "Type a mission (go to the red ball), what the agent sees next (you see a red ball 2 steps forward), or both in "
@@ -17,57 +19,43 @@ HELP = (
 _BAR_WIDTH = 32
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What came of one line: the pieces read, each with its id and whether the agent knows it; the value of every
-    action; and the reply."""
-
-    pieces: Sequence[tuple[str, int, bool]]
-    values: Mapping[str, float]
-    reply: str
-
-
-class Talker(Protocol):
-    """An agent to talk with."""
-
-    values_name: str
-    """what `Turn.values` are: probability or Q-value"""
-
-    def turn(self, text: str, memory: Any) -> tuple[Turn, Any]:
-        """Read `text` as one turn after `memory` (None at the start); return what came of it and the new memory."""
-        ...
-
-
 class Conversation:
-    """Keeps the mission and the agent's memory from line to line."""
+    """Keeps the mission and the agent's memory from line to line.
 
-    def __init__(self, talker: Talker, console: Console) -> None:
-        self._talker = talker
+    Args:
+        agent: who answers.
+        console: where the answers go.
+    """
+
+    def __init__(self, agent: LanguageAgent, console: Console) -> None:
+        self._agent = agent
         self._console = console
         self._mission = ""
         self._memory: Any = None
 
     def hold(self, lines: Iterable[str]) -> None:
         """Answer line after line until they end or one of them is `/quit`."""
-        for line in lines:
-            text = " ".join(line.split())
-            if text == "/quit":
-                return
-            if text == "/reset":
-                self._mission, self._memory = "", None
-                self._console.print("a new conversation")
-            elif text.startswith("/"):
-                self._console.print(HELP, highlight=False)
-            elif text:
-                self._answer(text)
+        with self._agent.frozen():
+            for line in lines:
+                text = " ".join(line.split())
+                if text == "/quit":
+                    return
+                if text == "/reset":
+                    self._mission, self._memory = "", None
+                    self._console.print("a new conversation")
+                elif text.startswith("/"):
+                    self._console.print(HELP, highlight=False)
+                elif text:
+                    self._answer(text)
 
     def _answer(self, text: str) -> None:
-        turn, self._memory = self._talker.turn(self._observation(text), self._memory)
-        self._console.print(pieces_line(turn.pieces))
-        self._console.print(Text(self._talker.values_name, style="dim"))
-        for bar in value_bars(turn.values):
+        reply = self._agent.reply(self._observation(text), self._memory)
+        self._memory = reply.state
+        self._console.print(pieces_line(reply.pieces))
+        for bar in value_bars(reply.probabilities):
             self._console.print(bar)
-        self._console.print(Text.assemble(("reply  ", "dim"), (turn.reply, "bold green")))
+        self._console.print(Text.assemble(("value  ", "dim"), f"{reply.value:.3f}"))
+        self._console.print(Text.assemble(("reply  ", "dim"), (reply.text, "bold green")))
 
     def _observation(self, text: str) -> str:
         """The line as the agent's environments word a turn: the mission first, each sentence ended by a stop."""
@@ -91,8 +79,10 @@ def pieces_line(pieces: Sequence[tuple[str, int, bool]]) -> Text:
 
 
 def value_bars(values: Mapping[str, float]) -> list[Text]:
-    """One line an action, best first: its word, its value, and a bar that starts at 0, or at the smallest value if
-    that is below, and is full at 1, or at the greatest value if that is above."""
+    """One line an action, best first: its word, its probability or Q-value, and a bar.
+
+    A bar starts at 0, or at the smallest value if that is below, and is full at 1, or at the greatest if that is above.
+    """
     low = min(0.0, *values.values())
     span = max(1.0, *values.values()) - low
     width = max(len(word) for word in values)

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from pyagent.evaluation.lanes import Lanes
-from pyagent.evaluation.seeds import Predictor
+from pyagent.evaluation.seeds import Predictor, acting
 
 
 def evaluate_policy(
@@ -42,12 +42,13 @@ def evaluate_policy(
     """
     if n_eval_episodes < 1:
         raise ValueError(f"n_eval_episodes: want at least 1, got {n_eval_episodes}")
-    if isinstance(env, VectorEnv):
-        rewards, lengths = _play_vector(model, env, n_eval_episodes, deterministic)
-    elif isinstance(env, gym.Env):
-        rewards, lengths = _play_plain(model, env, n_eval_episodes, deterministic)
-    else:
+    if not isinstance(env, (gym.Env, VectorEnv)):
         raise TypeError(f"env: want a gymnasium Env or VectorEnv, got {type(env).__name__}")
+    with acting(model):
+        if isinstance(env, VectorEnv):
+            rewards, lengths = _play_vector(model, env, n_eval_episodes, deterministic)
+        else:
+            rewards, lengths = _play_plain(model, env, n_eval_episodes, deterministic)
     if return_episode_rewards:
         return rewards, lengths
     return float(np.mean(rewards)), float(np.std(rewards))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -20,6 +21,12 @@ class Predictor(Protocol):
     ) -> tuple[Any, Any]:
         """Actions for a batch of observations, and the memory to hand back with the next batch."""
         ...
+
+
+def acting(model: Predictor) -> AbstractContextManager[object]:
+    """What to predict inside of: a model that can is frozen, as its weights stay as they are."""
+    frozen: Callable[[], AbstractContextManager[object]] | None = getattr(model, "frozen", None)
+    return nullcontext() if frozen is None else frozen()
 
 
 class RandomPolicy:
@@ -79,7 +86,8 @@ def evaluate_seeds(
         raise ValueError(f"num_envs: want at least 1, got {num_envs}")
     lanes = Lanes([_make(env) for _ in range(min(num_envs, len(names)))])
     try:
-        return _play(model, lanes, names, deterministic, on_episode)
+        with acting(model):
+            return _play(model, lanes, names, deterministic, on_episode)
     finally:
         for one in lanes.envs:
             one.close()

@@ -1,75 +1,88 @@
-"""The conversation: what is marked, what is remembered, what is forgotten."""
+"""The conversation: what is shown, what is remembered, what is forgotten."""
 
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from pyagent.cli.chat import Conversation, Turn, pieces_line, value_bars
-
-WORDS = {"go", "to", "the", "red", "ball", "you", "see", "a", "."}
-
-
-class Parrot:
-    """Knows a few words, counts its turns, and says what it heard."""
-
-    values_name = "probability"
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, Any]] = []
-
-    def turn(self, text: str, memory: Any) -> tuple[Turn, Any]:
-        self.heard.append((text, memory))
-        pieces = [(word, index, word in WORDS) for index, word in enumerate(text.split())]
-        return Turn(pieces, {"left": 0.25, "forward": 0.75}, "forward"), (memory or 0) + 1
+from pyagent.agents import LanguageAgent
+from pyagent.cli.chat import Conversation, pieces_line, value_bars
+from pyagent.text import Tokenizer
 
 
-def _hold(*lines: str) -> tuple[Parrot, str]:
-    parrot, console = Parrot(), Console(file=StringIO(), width=120)
-    Conversation(parrot, console).hold(lines)
-    return parrot, console.file.getvalue()  # type: ignore[attr-defined]
+@pytest.fixture
+def agent() -> LanguageAgent:
+    tokenizer = Tokenizer.train(["go to the red ball . you see a ball ."], words=["left", "forward"])
+    return LanguageAgent(tokenizer, ["left", "forward"], hidden_size=16)
 
 
-def test_a_turn_shows_tokens_values_and_reply() -> None:
-    _, shown = _hold("go to the blorp\n")
-    lines = shown.splitlines()
+def _hold(agent: LanguageAgent, *lines: str) -> str:
+    console = Console(file=StringIO(), width=200)
+    Conversation(agent, console).hold(lines)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def _probabilities(shown: str) -> list[dict[str, float]]:
+    """Of each turn shown, the probability of every action."""
+    turns: list[dict[str, float]] = []
+    for line in shown.splitlines():
+        if line.startswith("reads"):
+            turns.append({})
+        elif line.startswith("  "):
+            word, value = line.split()[:2]
+            turns[-1][word] = float(value)
+    return turns
+
+
+def _expected(agent: LanguageAgent, *observations: str) -> list[dict[str, float]]:
+    turns, state = [], None
+    for observation in observations:
+        reply = agent.reply(observation, state)
+        turns.append(pytest.approx(reply.probabilities, abs=6e-4))
+        state = reply.state
+    return turns
+
+
+def test_a_turn_shows_tokens_probabilities_value_and_reply(agent: LanguageAgent) -> None:
+    lines = _hold(agent, "go to the blorp\n").splitlines()
+    reply = agent.reply("go to the blorp .")
     assert lines[0] == "reads  go to the ?blorp? . (5 tokens, 1 unknown)"
-    assert lines[1] == "probability"
-    assert lines[2].split()[:2] == ["forward", "0.750"]
-    assert lines[3].split()[:2] == ["left", "0.250"]
-    assert (lines[2].count("█"), lines[3].count("█")) == (24, 8)
-    assert lines[4] == "reply  forward"
+    best, other = sorted(reply.probabilities.items(), key=lambda item: -item[1])
+    assert lines[1].split()[:2] == [best[0], f"{best[1]:.3f}"]
+    assert lines[2].split()[:2] == [other[0], f"{other[1]:.3f}"]
+    assert lines[3] == f"value  {reply.value:.3f}"
+    assert lines[4] == f"reply  {reply.text}".rstrip()
 
 
-def test_the_mission_holds_and_the_memory_is_carried() -> None:
-    parrot, _ = _hold(
-        "go to the red ball", "You see a ball", "go to the ball . you see a ball .", "", "you see a red ball"
+def test_the_mission_holds_and_the_memory_is_carried(agent: LanguageAgent) -> None:
+    shown = _hold(
+        agent, "go to the red ball", "You see a ball", "go to the ball . you see a ball .", "", "you see a red ball"
     )
-    assert parrot.heard == [
-        ("go to the red ball .", None),
-        ("go to the red ball . You see a ball .", 1),
-        ("go to the ball . you see a ball .", 2),
-        ("go to the ball . you see a red ball .", 3),
-    ]
+    assert _probabilities(shown) == _expected(
+        agent,
+        "go to the red ball .",
+        "go to the red ball . you see a ball .",
+        "go to the ball . you see a ball .",
+        "go to the ball . you see a red ball .",
+    )
 
 
-def test_reset_starts_anew_and_quit_ends() -> None:
-    parrot, shown = _hold("go to the red ball", "/reset", "you see a ball", "/quit", "never read")
-    assert parrot.heard == [("go to the red ball .", None), ("you see a ball .", None)]
+def test_reset_starts_anew_and_quit_ends(agent: LanguageAgent) -> None:
+    shown = _hold(agent, "go to the red ball", "/reset", "you see a ball", "/quit", "never read")
+    turns = _probabilities(shown)
+    assert turns[:1] == _expected(agent, "go to the red ball .")
+    assert turns[1:] == _expected(agent, "you see a ball .")
     assert "a new conversation" in shown
-    parrot, shown = _hold("/help")
-    assert parrot.heard == []
+    shown = _hold(agent, "/help")
     assert "/reset forgets" in shown
+    assert "reads" not in shown
 
 
 @pytest.mark.parametrize("line", [".", "[bold]", "ünïcödé 日本語 🙂", "x" * 5000, ". . go", "you"])
-def test_no_line_is_too_odd(line: str) -> None:
-    parrot, shown = _hold(line)
-    assert len(parrot.heard) == 1
-    assert "reply" in shown
+def test_no_line_is_too_odd(agent: LanguageAgent, line: str) -> None:
+    assert len(_probabilities(_hold(agent, line))) == 1
 
 
 def test_nothing_read_is_shown_too() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from pyagent.evaluation import RandomPolicy, evaluate_seeds
+from pyagent.evaluation import RandomPolicy, evaluate_policy, evaluate_seeds
 from pyagent.evaluation.lanes import Lanes
 
 
@@ -75,6 +77,27 @@ def test_a_registered_id_and_text_observations() -> None:
     assert all(isinstance(text, str) and text.endswith(".") for text in seen[0])
     assert episodes.successes is not None
     assert (episodes.successes == (episodes.rewards > 0)).all()
+
+
+def test_a_model_that_can_is_frozen_while_it_plays(counting_env: Any, counter: Any) -> None:
+    class Freezing(counter):
+        depth = 0
+
+        @contextmanager
+        def frozen(self) -> Iterator[None]:
+            self.depth += 1
+            yield
+            self.depth -= 1
+
+        def predict(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            assert self.depth == 1
+            return super().predict(*args, **kwargs)
+
+    model = Freezing()
+    evaluate_seeds(model, counting_env, range(3))
+    evaluate_policy(model, counting_env(), 2)
+    assert model.depth == 0
+    assert model.batches
 
 
 def test_without_is_success_there_is_no_success_rate() -> None:
