@@ -20,6 +20,46 @@ app = typer.Typer(
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
+@app.command("eval")
+def evaluate(
+    run: RunArgument,
+    episodes: Annotated[int, typer.Option(min=1, help="How many seeds, one episode each.")] = 512,
+    first_seed: Annotated[int, typer.Option(min=0, help="Leave out this many of the evaluation seeds.")] = 0,
+    level: Annotated[str | None, typer.Option(help="Another task than the one of the run.")] = None,
+) -> None:
+    """Evaluate a run's agent on levels that training never plays, next to random actions."""
+    console = Console()
+    with _plain_errors():
+        from pyagent.agents import LanguageAgent
+        from pyagent.envs import evaluation_seeds, make
+        from pyagent.evaluation import RandomPolicy, evaluate_seeds, evaluation_table
+        from pyagent.learning.run_folder import RunFolder
+
+        env_id = level or RunFolder.open(run).read_config()["level"]
+        agent = LanguageAgent.load(run)
+        env = make(env_id)
+        seeds = evaluation_seeds(episodes, first_seed)
+    policies = {"random": RandomPolicy(env.action_space), "agent": agent}
+    with console.status("playing"):
+        results = {name: evaluate_seeds(policy, lambda: make(env_id), seeds) for name, policy in policies.items()}
+    console.print(evaluation_table(results, title=env_id))
+
+
+@app.command()
+def chat(run: RunArgument) -> None:
+    """Talk with a run's agent: see what it reads, how likely each action is, and its reply."""
+    from pyagent.cli.chat import HELP, Conversation
+
+    console = Console()
+    with _plain_errors():
+        from pyagent.agents import LanguageAgent
+
+        agent = LanguageAgent.load(run)
+    if sys.stdin.isatty():
+        console.print(HELP, highlight=False)
+    Conversation(agent, console).hold(_typed_lines(console))
+
+
 @app.command()
 def tasks() -> None:
     """List the environments an agent can be trained on."""

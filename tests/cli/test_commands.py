@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -39,6 +40,32 @@ def test_no_command_shows_the_help(pyagent_command: Run) -> None:
     result = pyagent_command()
     for command in ("train", "eval", "chat", "tasks", "info"):
         assert command in result.output
+
+
+def test_eval_plays_the_seeds_it_names(pyagent_command: Run, run_path: Path) -> None:
+    result = pyagent_command("eval", run_path, "--episodes", 5, "--first-seed", 2)
+    assert result.exit_code == 0, result.output
+    assert "pyagent/GoToLocalS5N2-v0" in result.stdout
+    assert f"5 seeds {2**30 + 2}…{2**30 + 6}" in result.stdout.replace("\n", " ")
+    assert "random" in result.stdout
+    again = pyagent_command("eval", run_path, "--episodes", 5, "--first-seed", 2)
+    assert again.stdout == result.stdout
+
+
+def test_chat_reads_what_is_piped_in(pyagent_command: Run, run_path: Path) -> None:
+    result = pyagent_command("chat", run_path, input="go to the blorp\n/reset\nyou see a red ball")
+    assert result.exit_code == 0, result.output
+    assert "go to the ?blorp? . (5 tokens, 1 unknown)" in result.stdout
+    assert result.stdout.count("reply") == 2
+    assert "a new conversation" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [("eval", "no/run"), ("chat", "no/run"), ("eval", "{run}", "--level", "None")])
+def test_what_is_not_there_is_one_line(pyagent_command: Run, run_path: Path, arguments: tuple[str, ...]) -> None:
+    result = pyagent_command(*(argument.format(run=run_path) for argument in arguments))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("pyagent: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
