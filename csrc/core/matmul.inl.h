@@ -14,6 +14,8 @@ namespace {
 // Panels of B: kDepth * kPlainVectors vectors = 16-64 KB, all columns of a block together about a second-level cache.
 constexpr int64_t kDepth = 256;
 constexpr int64_t kBlockRows = 64;
+// Rows of a packed block of A lie this far apart: a power of two would put them all in the same few cache sets.
+constexpr int64_t kRowStride = kDepth + 16;
 template <class T>
 constexpr int64_t kPanelColumns = kPlainVectors * Simd<T>::kWidth;
 template <class T>
@@ -37,7 +39,8 @@ bool takes_dot_products(const MatmulArgs<T>& p) {
 template <class T>
 int64_t matmul_scratch(const MatmulArgs<T>& p) {
   if (takes_dot_products(p)) return 0;
-  return (kBlockColumns<T> + (p.a_transposed ? kBlockRows : 0)) * kDepth * static_cast<int64_t>(sizeof(T));
+  const int64_t elements = kBlockColumns<T> * kDepth + (p.a_transposed ? kBlockRows * kRowStride : 0);
+  return elements * static_cast<int64_t>(sizeof(T));
 }
 
 // panels[panel][k][column] of B[k_begin.., n_begin..], `depth` by `columns`, padded with zeros to whole panels.
@@ -62,12 +65,16 @@ void pack_columns(const MatmulArgs<T>& p, int64_t k_begin, int64_t depth, int64_
   }
 }
 
-// rows[m][k] of A[m_begin.., k_begin..], from A stored with k outside.
+// rows[m][k] of A[m_begin.., k_begin..], from A stored with k outside; a cache line of each row at a time.
 template <class T>
 void pack_rows(const MatmulArgs<T>& p, int64_t m_begin, int64_t count, int64_t k_begin, int64_t depth, T* rows) {
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* from = row_of(p.a, k_begin + k) + m_begin;
-    for (int64_t m = 0; m < count; ++m) rows[m * kDepth + k] = from[m];
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t k = 0; k < depth; k += kLine) {
+    const T* from[kLine];
+    const int64_t width = at_most(depth - k, kLine);
+    for (int64_t i = 0; i < width; ++i) from[i] = row_of(p.a, k_begin + k + i) + m_begin;
+    for (int64_t m = 0; m < count; ++m)
+      for (int64_t i = 0; i < width; ++i) rows[m * kRowStride + k + i] = from[i][m];
   }
 }
 
@@ -153,7 +160,7 @@ void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratc
         const int64_t count = at_most(m_end - m, kBlockRows);
         if (p.a_transposed) {
           pack_rows(p, m, count, k, depth, packed_rows);
-          multiply_block(p, MatrixRows<T>{packed_rows, kDepth, nullptr}, 0, m, count, k, depth, n, columns, panels);
+          multiply_block(p, MatrixRows<T>{packed_rows, kRowStride, nullptr}, 0, m, count, k, depth, n, columns, panels);
         } else {
           multiply_block(p, p.a, m, m, count, k, depth, n, columns, panels);
         }

@@ -70,7 +70,8 @@ PYAGENT_INLINE void store_first(T* p, Vec<T> v, int64_t n) {
 
 template <class T>
 PYAGENT_INLINE Vec<T> broadcast(T x) {
-  return Vec<T>{} + x;
+  // x - 0 is x for every x, -0 too, so the compiler is left with a broadcast; 0 + x would be an addition.
+  return x - Vec<T>{};
 }
 
 PYAGENT_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
