@@ -34,7 +34,9 @@ class Draws:
     def integer(self, low: int, high: int) -> int:
         """An integer in [low, high)."""
         span = high - low
-        if span == 1:
+        if span <= 1:
+            if span < 1:
+                raise ValueError(f"low must be below high, got {low} and {high}")
             return low
         while True:
             if self._half < 0:

@@ -111,12 +111,14 @@ class TextLevel(RoomGridLevel):
                 break
             except (RecursionError, RejectSampling) as error:
                 _log.debug("%s: level drawn again: %s", type(self).__name__, error)
+        self.agent_dir = int(self.agent_dir)
         quicken(self.instrs)
         self.surface = self.instrs.surface(self)
         self.mission = self.surface
 
     def _rand_int(self, low: int, high: int) -> int:
-        return self.draws.integer(low, high)
+        # A numpy integer as in minigrid: BabyAI compares some with `is`, which Python's small ones would satisfy.
+        return np.int64(self.draws.integer(low, high))  # pyright: ignore[reportReturnType]
 
     def _rand_float(self, low: float, high: float) -> float:
         return self.draws.uniform(low, high)
