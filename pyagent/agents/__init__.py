@@ -1,0 +1,30 @@
+"""The language agent and its five parts."""
+
+try:
+    import gymnasium  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "pyagent.agents needs gymnasium: pip install 'pyagent[train]'", name=error.name
+    ) from error
+
+from pyagent.agents.decision import Decision
+from pyagent.agents.generation import Generation
+from pyagent.agents.interaction import EpisodeEnd, Interaction, Rollout
+from pyagent.agents.language_agent import LanguageAgent, Reply
+from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
+from pyagent.agents.understanding import Turns, Understanding
+
+__all__ = [
+    "CORES",
+    "Decision",
+    "EpisodeEnd",
+    "Generation",
+    "Interaction",
+    "LanguageAgent",
+    "Reply",
+    "Rollout",
+    "Turns",
+    "Understanding",
+    "recurrent_core",
+    "select_lanes",
+]

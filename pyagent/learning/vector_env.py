@@ -1,0 +1,80 @@
+"""From what a learner is given (an id, an environment, a vector environment) to a vector environment of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+
+from pyagent.agents import LanguageAgent
+from pyagent.learning.seeding import torch_seed
+from pyagent.text import Tokenizer
+
+
+def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
+    """A vector environment with text observations and discrete actions.
+
+    Args:
+        env: a gymnasium id (our tasks among them), an environment (one lane), or a vector environment.
+        num_envs: lanes to make of an id.
+        seed: which levels the lanes of our own tasks play.
+
+    Raises:
+        TypeError: `env` is none of these, or its observations are no texts or its actions not discrete.
+    """
+    if isinstance(env, VectorEnv):
+        made = env
+    elif isinstance(env, gym.Env):
+        made = SyncVectorEnv([lambda: env])
+    elif isinstance(env, str):
+        made = _of_id(env, num_envs, seed)
+    else:
+        raise TypeError(f"env: want an environment's id, an environment or a vector one, got {type(env).__name__}")
+    if not isinstance(made.single_observation_space, gym.spaces.Text):
+        raise TypeError(f"env: a language agent reads text observations, got {made.single_observation_space}")
+    if not isinstance(made.single_action_space, gym.spaces.Discrete):
+        raise TypeError(f"env: want discrete actions, got {made.single_action_space}")
+    return made
+
+
+def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
+    from pyagent.envs import make_vec, tasks
+
+    if env_id in {name for task in tasks() for name in (task.id, task.level)} or env_id not in gym.registry:
+        return make_vec(env_id, num_envs, seed=seed)
+    return gym.make_vec(env_id, num_envs, vectorization_mode="sync")
+
+
+def new_agent(env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = (), **sizes: Any) -> LanguageAgent:
+    """An untrained agent for an environment, its words learned from `texts` and from random play.
+
+    Args:
+        env: with text observations.
+        seed: of the weights and the play.
+        texts: what the vocabulary is learned from; random play where there are none.
+        sizes: keywords of `LanguageAgent`.
+    """
+    words = action_words(env)
+    tokenizer = Tokenizer.train(texts or _random_play(env, seed), words=words)
+    with torch_seed(seed):
+        return LanguageAgent(tokenizer, words, **sizes)
+
+
+def action_words(env: Any) -> tuple[str, ...]:
+    """The environment's `action_words`, or action0 action1 … where it has none."""
+    words = getattr(env, "action_words", None)
+    return tuple(words) if words else tuple(f"action{number}" for number in range(int(env.single_action_space.n)))
+
+
+def _random_play(env: VectorEnv[Any, Any, Any], seed: int, steps: int = 2000) -> list[str]:
+    rng = np.random.default_rng(seed)
+    observations, _ = env.reset(seed=seed)
+    texts = list(observations)
+    actions = len(action_words(env))
+    for _ in range(-(-steps // env.num_envs)):
+        observations, *_ = env.step(rng.integers(actions, size=env.num_envs))
+        texts.extend(observations)
+    return texts
