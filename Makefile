@@ -6,7 +6,8 @@
 # and build folders of this checkout. PYTHON=... picks another interpreter for .venv; ARGS=... goes on to the command.
 
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip --disable-pip-version-check install -c constraints.txt
+# --no-compile: Python compiles what it imports; compiling all of torch and its company up front takes half a minute.
+PIP := .venv/bin/python -m pip --disable-pip-version-check install --no-compile -c constraints.txt
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
 .PHONY: install train test test-all bench lint

@@ -25,6 +25,13 @@ from pyagent.ops.gae import gae, gae_reference
 inputs = torch.randn(9, 5), torch.rand(9, 5), torch.randn(10, 5)
 assert pyagent.__file__.startswith(sys.prefix), pyagent.__file__
 torch.testing.assert_close(gae(*inputs, 0.9), gae_reference(*inputs, 0.9))
+theirs, inputs = torch.nn.GRU(11, 19), torch.randn(6, 3, 11)
+ours = pyagent.nn.GRU(11, 19)
+ours.load_state_dict(theirs.state_dict())
+for module in (theirs, ours):
+    module(inputs)[0].square().sum().backward()
+torch.testing.assert_close(ours(inputs), theirs(inputs))
+torch.testing.assert_close([p.grad for p in ours.parameters()], [p.grad for p in theirs.parameters()])
 print(f"{sys.argv[1]}: runs {native.isa()}, has {', '.join(native.supported_isas())}")
 assert sys.argv[2] in (native.isa(), "any"), f"expected {sys.argv[2]}"
 PROGRAM

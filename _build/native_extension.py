@@ -43,11 +43,11 @@ INSTALL_COMPILER = (
 
 
 def core_sources() -> list[str]:
-    """Sources of `pyagent._C` for this machine's architecture."""
+    """Sources of `pyagent._C` for this machine's architecture, those that take longest to compile first."""
     targets = TARGET_FLAGS if platform.machine().lower() in ("x86_64", "amd64") else ["baseline"]
     torch_facing = sorted(str(path) for path in Path("csrc").glob("*.cpp"))
     core = sorted(str(path) for path in Path("csrc/core").glob("*.cpp"))
-    return [*torch_facing, *core, *(f"csrc/core/targets/{name}.cpp" for name in targets)]
+    return [*(f"csrc/core/targets/{name}.cpp" for name in reversed(list(targets))), *torch_facing, *core]
 
 
 def cuda_sources() -> list[str]:
