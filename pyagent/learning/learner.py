@@ -15,6 +15,7 @@ from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 from pyagent.learning.logger import Logger
 from pyagent.learning.loop import Callback, run_loop
 from pyagent.learning.progress import ProgressBar
+from pyagent.learning.vector_env import is_id
 
 
 class Learner(ABC):
@@ -45,6 +46,7 @@ class Learner(ABC):
     ) -> None:
         self.env, self.agent, self.settings = env, agent, settings
         self.num_timesteps = 0
+        self.first_step = 0
         self.verbose = verbose
         self.logger = logger or (None if tensorboard_log is None else Logger(None, tensorboard_log))
 
@@ -77,17 +79,18 @@ class Learner(ABC):
         return self.agent.predict(observation, state, episode_start, deterministic)
 
     def log(self, figures: dict[str, float]) -> None:
-        """Writes figures at the current timestep."""
+        """Writes figures at the current timestep (counted from `first_step`)."""
         if self.logger is not None:
+            self.logger.record("time/total_timesteps", self.num_timesteps)
             for key, value in figures.items():
                 self.logger.record(key, value)
-            self.logger.dump(self.num_timesteps)
+            self.logger.dump(self.first_step + self.num_timesteps)
 
     def save(self, path: str | Path) -> None:
         """Writes the agent and all that learning needs to go on into the folder `path`."""
         self.agent.save(path)
         tree = {"learner": type(self).__name__, "settings": self.settings, "state": self.state_dict()}
-        tree["env"] = self.env if isinstance(self.env, str) else None
+        tree["env"] = self.env if is_id(self.env) else None
         save_checkpoint(Path(path) / "checkpoint.safetensors", tree)
 
     @classmethod

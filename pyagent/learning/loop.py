@@ -31,7 +31,7 @@ class Learns(Protocol):
         ...
 
     def update(self) -> dict[str, float]:
-        """Learn from it; returns figures to log."""
+        """Learn from it; returns figures to log, if there are any."""
         ...
 
     def log(self, figures: dict[str, float]) -> None:
@@ -50,9 +50,10 @@ def run_loop(
             learner.num_timesteps += learner.observe(learner.act())
         figures = learner.update()
         done = learner.num_timesteps - first
-        figures["time/fps"] = done / (time.perf_counter() - began)
-        learner.log(figures)
+        speed = {"time/fps": done / (time.perf_counter() - began)}
+        if figures:
+            learner.log(figures | speed)
         if progress is not None:
-            progress.show(done, figures)
+            progress.show(done, figures | speed)
         if callback is not None and callback(learner) is False:
             return

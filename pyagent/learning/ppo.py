@@ -17,7 +17,7 @@ from pyagent.learning.learner import Learner
 from pyagent.learning.logger import Logger
 from pyagent.learning.ppo_loss import PPOLoss, ppo_loss
 from pyagent.learning.seeding import derived_seed
-from pyagent.learning.vector_env import new_agent, vector_env
+from pyagent.learning.vector_env import is_id, new_agent, vector_env
 from pyagent.ops import gae
 
 EPISODES_SHOWN = 100
@@ -30,7 +30,8 @@ class PPO(Learner):
     loading and learning equals learning straight on, call for call.
 
     Args:
-        env: an environment's id, an environment or a vector environment, with text observations.
+        env: an environment's id, several of them (lanes in equal parts), an environment or a vector environment, with
+            text observations.
         agent: what learns; a new one where none is given, of `cell`, `hidden_size` and `num_layers`.
         num_envs: lanes made of an id.
         learning_rate: of Adam; a number, or a function of what remains of the schedule (1 … 0).
@@ -131,7 +132,7 @@ class PPO(Learner):
         env = vector_env(self.env, self.num_envs, place)
         self.generator.manual_seed(place)
         self.interaction: Interaction = self.agent.interaction(self.agent, env, self.gamma, self.generator)
-        self.interaction.restart(None if isinstance(self.env, str) else place)
+        self.interaction.restart(None if is_id(self.env) else place)
         first = 0 if self.schedule_timesteps else self.num_timesteps
         self._schedule = (first, max(self.schedule_timesteps or total_timesteps, 1))
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from pyagent.agents import LanguageAgent
+from pyagent.learning.mixed_env import MixedVectorEnv
 from pyagent.learning.seeding import torch_seed
 from pyagent.text import Tokenizer
 
@@ -18,19 +19,25 @@ def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
     """A vector environment with text observations and discrete actions.
 
     Args:
-        env: a gymnasium id (our tasks among them), an environment (one lane), or a vector environment.
+        env: a gymnasium id (our tasks among them), several such ids (lanes in equal parts), an
+            environment (one lane), or a vector environment.
         num_envs: lanes to make of an id.
         seed: which levels the lanes of our own tasks play.
 
     Raises:
+        ValueError: no such environment, or `num_envs` cannot be divided among several.
         TypeError: `env` is none of these, or its observations are no texts or its actions not discrete.
     """
     if isinstance(env, VectorEnv):
         made = env
     elif isinstance(env, gym.Env):
         made = SyncVectorEnv([lambda: env])
-    elif isinstance(env, str):
-        made = _of_id(env, num_envs, seed)
+    elif is_id(env):
+        ids = [env] if isinstance(env, str) else env
+        if num_envs % len(ids):
+            raise ValueError(f"num_envs: want a multiple of the {len(ids)} environments, got {num_envs}")
+        parts = [_of_id(one, num_envs // len(ids), seed + number) for number, one in enumerate(ids)]
+        made = parts[0] if len(parts) == 1 else MixedVectorEnv(parts)
     else:
         raise TypeError(f"env: want an environment's id, an environment or a vector one, got {type(env).__name__}")
     if not isinstance(made.single_observation_space, gym.spaces.Text):
@@ -38,6 +45,13 @@ def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
     if not isinstance(made.single_action_space, gym.spaces.Discrete):
         raise TypeError(f"env: want discrete actions, got {made.single_action_space}")
     return made
+
+
+def is_id(env: Any) -> bool:
+    """Whether `env` names environments, so that they can be made anew."""
+    return isinstance(env, str) or (
+        isinstance(env, (list, tuple)) and bool(env) and all(isinstance(one, str) for one in env)
+    )
 
 
 def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
