@@ -14,6 +14,7 @@ from pyagent import info
 
 ROUNDS = 15
 ROWS: list[tuple[str, float, float]] = []
+SPEEDS: list[tuple[str, float]] = []
 
 
 @pytest.fixture(autouse=True, params=[1], ids=lambda n: f"{n} thread")
@@ -52,8 +53,21 @@ def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Comp
     return Comparison(benchmark, request.node.name)
 
 
+@pytest.fixture
+def steps_a_second(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[[int], None]:
+    """Call it after timing with the steps of one round."""
+
+    def note(steps: int) -> None:
+        if benchmark.stats is not None:  # there are none where benchmarks run as tests
+            speed = steps / benchmark.stats.stats.min
+            SPEEDS.append((request.node.name, speed))
+            benchmark.extra_info["steps_per_second"] = round(speed)
+
+    return note
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not ROWS:
+    if not ROWS and not SPEEDS:
         return
     terminalreporter.section("fastest of interleaved rounds, in one process")
     terminalreporter.write_line(info.report())
@@ -61,3 +75,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{name:<78} {ours_s * 1e3:9.3f} ms against {peer_s * 1e3:9.3f} ms: {peer_s / ours_s:5.2f}x"
         )
+    for name, speed in SPEEDS:
+        terminalreporter.write_line(f"{name:<78} {speed:9,.0f} steps/s")
