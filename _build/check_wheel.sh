@@ -22,9 +22,9 @@ import torch
 import pyagent
 from pyagent import native
 from pyagent.ops.gae import gae, gae_reference
-inputs = torch.randn(9, 5), torch.rand(9, 5), torch.randn(10, 5)
+steps = torch.randn(9, 5), torch.rand(9, 5), torch.randn(10, 5)
 assert pyagent.__file__.startswith(sys.prefix), pyagent.__file__
-torch.testing.assert_close(gae(*inputs, 0.9), gae_reference(*inputs, 0.9))
+torch.testing.assert_close(gae(*steps, 0.9), gae_reference(*steps, 0.9))
 theirs, inputs = torch.nn.GRU(11, 19), torch.randn(6, 3, 11)
 ours = pyagent.nn.GRU(11, 19)
 ours.load_state_dict(theirs.state_dict())

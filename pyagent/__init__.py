@@ -7,12 +7,33 @@ Importing it loads nothing else: each part below is imported at its first use, s
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, text
+    from pyagent.agents import LanguageAgent
+    from pyagent.evaluation import evaluate_policy
+    from pyagent.learning import PPO, Supervised
 
 __version__ = "0.1.0"
 
-_PARTS = ("agents", "envs", "evaluation", "kernels", "learning", "native", "nn", "ops", "text")
-_NAMES = {
+__all__ = [
+    "PPO",
+    "LanguageAgent",
+    "Supervised",
+    "agents",
+    "envs",
+    "evaluate_policy",
+    "evaluation",
+    "kernels",
+    "learning",
+    "native",
+    "nn",
+    "ops",
+    "text",
+]
+
+_HOME = {
     "LanguageAgent": "pyagent.agents",
     "PPO": "pyagent.learning",
     "Supervised": "pyagent.learning",
@@ -21,12 +42,12 @@ _NAMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PARTS:
-        return importlib.import_module(f"pyagent.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'pyagent' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'pyagent' has no attribute {name!r}")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    return importlib.import_module(f"pyagent.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted(["__version__", *_PARTS, *_NAMES])
+    return [*__all__, "__version__"]
