@@ -156,17 +156,17 @@ class Understanding(nn.Module):
         return SentenceVectors(key + self.query(state), key, self.value(state), self.feature(state).relu())
 
     def _attend(self, vectors: SentenceVectors, sentences: Tensor) -> Tensor:
-        (N, S), heads = sentences.shape, self.num_heads
+        heads = (self.num_heads, vectors.key.shape[1] // self.num_heads)
         there = sentences >= 0
         index = sentences.clamp(min=0)
         query, key, value, feature = (
             nn.functional.embedding(index[:, :1] if name == "query" else index, vector)
             for name, vector in zip(SentenceVectors._fields, vectors, strict=True)
         )
-        key, value = key.view(N, S, heads, -1), value.view(N, S, heads, -1)
-        score = (query.view(N, 1, heads, -1) * key).sum(-1) * (self.sharpness.exp() / key.shape[-1] ** 0.5)
+        query, key, value = (x.unflatten(-1, heads) for x in (query, key, value))
+        score = (query * key).sum(-1) * (self.sharpness.exp() / heads[1] ** 0.5)
         # The mission looks at the other sentences; at itself only where there is no other.
-        others = there & (torch.arange(S, device=there.device) > 0)
+        others = there & (torch.arange(there.shape[1], device=there.device) > 0)
         others[:, 0] = ~others.any(1)
         weight = score.masked_fill(~others[..., None], -torch.inf).softmax(1)
         attended = (weight[..., None] * value).sum(1).flatten(1)
@@ -207,6 +207,6 @@ def _numbers(texts: Sequence[str], number_of: dict[str, int]) -> Tensor:
         turn = [number_of.setdefault(sentence, len(number_of)) for sentence in stripped if sentence]
         turns.append(turn or [number_of.setdefault("", len(number_of))])
     lengths = np.array([len(turn) for turn in turns], dtype=np.int64)
-    sentences = np.full((len(turns), int(lengths.max(initial=0))), -1, dtype=np.int64)
+    sentences = np.full((len(turns), int(lengths.max(initial=1))), -1, dtype=np.int64)
     sentences[np.arange(sentences.shape[1]) < lengths[:, None]] = [number for turn in turns for number in turn]
     return torch.from_numpy(sentences)
