@@ -50,13 +50,14 @@ def mission_sentence(mission: str) -> str:
     return mission.replace(",", " ,") + " ."
 
 
-def _door_state(door: Any) -> int:
-    return 0 if door.is_open else 2 if door.is_locked else 1
-
-
 def _name(kind: str, color: str, state: int) -> str:
     article = _DOOR_STATES[state] if kind == "door" else "a"
     return f"{article} {color} {kind}"
+
+
+def _described(thing: Any) -> str:
+    state = 0 if thing.type != "door" or thing.is_open else 2 if thing.is_locked else 1
+    return _name(thing.type, thing.color, state)
 
 
 def _carried(kind: str | None, color: str = "") -> str:
@@ -89,7 +90,10 @@ class View:
         self._opaque_columns = list(self._wall_columns)
         for bit, cell in enumerate(cells):
             if cell is not None and cell.type != "wall":
-                self.refresh(bit % width, bit // width)
+                y, x = divmod(bit, width)
+                self._things[x, y] = _described(cell)
+                if not cell.see_behind():
+                    self._set_opaque(x, y, True)
 
     def _set_opaque(self, x: int, y: int, opaque: bool) -> None:
         x += _MARGIN
@@ -107,7 +111,7 @@ class View:
         if cell is None:
             self._things.pop((x, y), None)
         elif cell.type != "wall":
-            self._things[x, y] = _name(cell.type, cell.color, _door_state(cell) if cell.type == "door" else 0)
+            self._things[x, y] = _described(cell)
         self._set_opaque(x, y, cell is not None and not cell.see_behind())
 
     def visible_rows(self, x: int, y: int, direction: int) -> list[int]:

@@ -164,7 +164,8 @@ def _pipeline(model: str) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(models.WordLevel({}, unk_token=_SPECIAL[0]) if model == "word" else models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     if model == "word":
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        # Marks one by one: "!?" is two known tokens, not one that training may never have seen.
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         tokenizer.decoder = decoders.ByteLevel()
