@@ -51,7 +51,7 @@ class Conversation:
     def _answer(self, text: str) -> None:
         reply = self._agent.reply(self._observation(text), self._memory)
         self._memory = reply.state
-        self._console.print(pieces_line(reply.pieces))
+        self._console.print(pieces_line(reply.pieces), soft_wrap=True)
         for bar in value_bars(reply.probabilities):
             self._console.print(bar)
         self._console.print(Text.assemble(("value  ", "dim"), f"{reply.value:.3f}"))

@@ -20,6 +20,32 @@ app = typer.Typer(
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
+@app.command()
+def train(
+    level: Annotated[str | None, typer.Argument(help="The task to learn; the main job's if left out.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything; 0 if left out.")] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also go on with supervised learning for as long as RL took.")
+    ] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option(help="Where the run is kept; a new one in runs/ if left out.")
+    ] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="The same job in seconds, to see that it runs.")] = False,
+) -> None:
+    """Train an agent: demonstrations, supervised learning, reinforcement learning, evaluation on unseen seeds."""
+    from pyagent.cli.training import new_run, resumed_run, train_run
+
+    with _plain_errors():
+        if resume is None:
+            folder, config = new_run(level, seed, run_folder, tiny)
+        elif (level, seed, run_folder, tiny) == (None, None, None, False):
+            folder, config = resumed_run(resume)
+        else:
+            raise ValueError("--resume: the run's own settings hold; only --control may be given with it")
+    raise typer.Exit(train_run(folder, config, control, Console()))
+
+
 @app.command("eval")
 def evaluate(
     run: RunArgument,
@@ -36,7 +62,7 @@ def evaluate(
         from pyagent.learning.run_folder import RunFolder
 
         env_id = level or RunFolder.open(run).read_config()["level"]
-        agent = LanguageAgent.load(run)
+        agent = LanguageAgent.load(run).eval()
         env = make(env_id)
         seeds = evaluation_seeds(episodes, first_seed)
     policies = {"random": RandomPolicy(env.action_space), "agent": agent}
@@ -54,7 +80,7 @@ def chat(run: RunArgument) -> None:
     with _plain_errors():
         from pyagent.agents import LanguageAgent
 
-        agent = LanguageAgent.load(run)
+        agent = LanguageAgent.load(run).eval()
     if sys.stdin.isatty():
         console.print(HELP, highlight=False)
     Conversation(agent, console).hold(_typed_lines(console))

@@ -21,10 +21,12 @@ def evaluation_table(results: Mapping[str, EpisodeStatistics], title: str | None
         ValueError: no results.
     """
     try:
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
     except ImportError as error:
         raise ImportError("a table on the terminal needs rich: pip install 'pyagent[train]'") from error
-    table = Table(title=title, caption=_seed_line(results))
+    # Without vertical lines four intervals fit the 80 columns of a pipe or a small terminal.
+    table = Table(title=title, caption=_seed_line(results), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for header in HEADERS:
         table.add_column(header, justify="left" if header == "agent" else "right", no_wrap=True)
     for row in _rows(results):

@@ -40,10 +40,14 @@ def test_the_terminal_table_holds_the_same_rows() -> None:
     assert "100 seeds 0…99" in text
 
 
-def test_it_fits_a_terminal_of_80_columns() -> None:
+def test_long_figures_fit_80_columns() -> None:
+    seeds = np.arange(2**30, 2**30 + 5)
+    episodes = EpisodeStatistics(seeds, np.array([-9.0, 0, 0, 0, 9]), np.array([100, 64, 900, 900, 900]), seeds > 2**30)
     console = Console(file=StringIO(), width=80)
-    console.print(evaluation_table(RESULTS))
-    assert str(RESULTS["final"].mean_length.format(digits=1)) in console.file.getvalue()  # type: ignore[attr-defined]
+    console.print(evaluation_table({"supervised": episodes}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for figure in (episodes.success_rate, episodes.mean_reward, episodes.mean_length.format(digits=1)):
+        assert str(figure) in text
 
 
 def test_unknown_success_and_other_seeds_are_told() -> None:
