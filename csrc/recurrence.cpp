@@ -17,14 +17,21 @@ struct Sizes {
   int64_t T, B, H, G, R;
 };
 
-Sizes sizes_of(const Tensor& rows, const OptionalTensor& row_index, int64_t cell) {
+void check_cell(int64_t cell) {
   STD_TORCH_CHECK(cell >= 0 && cell < kNumCells, "cell: got ", cell, ", want 0 to ", kNumCells - 1);
+}
+
+void check_units(int64_t H) { STD_TORCH_CHECK(H > 0 && H <= kMostUnits, "H: got ", H, ", want 1 to ", kMostUnits); }
+
+Sizes sizes_of(const Tensor& rows, const OptionalTensor& row_index, int64_t cell) {
+  check_cell(cell);
   const int64_t G = gates_of(cell), dim = row_index ? 2 : 3;
   STD_TORCH_CHECK(rows.dim() == dim, "rows: got ", rows.dim(), " dimensions, want ", dim);
   STD_TORCH_CHECK(!row_index || row_index->dim() == 2, "row_index: got ", row_index->dim(), " dimensions, want 2");
   const Tensor& layout = row_index ? *row_index : rows;
   const int64_t width = rows.size(dim - 1);
   STD_TORCH_CHECK(width % G == 0, "rows: got width ", width, ", want a multiple of ", G);
+  check_units(width / G);
   return {layout.size(0), layout.size(1), width / G, G, row_index ? rows.size(0) : 0};
 }
 
@@ -134,9 +141,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const OptionalTensor& row_index, const Tensor& weight_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
     const OptionalTensor& reset, const OptionalTensor& lengths, const Tensor& output, const Tensor& gates,
     const Tensor& cells, int64_t cell, bool need_rows, bool need_weight, bool need_state) {
-  STD_TORCH_CHECK(cell >= 0 && cell < kNumCells, "cell: got ", cell, ", want 0 to ", kNumCells - 1);
+  check_cell(cell);
   STD_TORCH_CHECK(output.dim() == 3, "output: got ", output.dim(), " dimensions, want 3");
   STD_TORCH_CHECK(num_rows >= 0, "num_rows: got ", num_rows, ", want 0 or more");
+  check_units(output.size(2));
   const Sizes s{output.size(0), output.size(1), output.size(2), gates_of(cell), num_rows};
   const Inputs<T> inputs(s, row_index, weight_hh, std::nullopt, h_0, c_0, reset, lengths);
   const bool lstm = cell == kLstm, gru = cell == kGru;
@@ -179,9 +187,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
 
 template <class T>
 Tensor pack(const Tensor& weight_hh, int64_t cell) {
-  STD_TORCH_CHECK(cell >= 0 && cell < kNumCells, "cell: got ", cell, ", want 0 to ", kNumCells - 1);
+  check_cell(cell);
   STD_TORCH_CHECK(weight_hh.dim() == 2, "weight_hh: got ", weight_hh.dim(), " dimensions, want 2");
   const int64_t H = weight_hh.size(1);
+  check_units(H);
   const Argument<T> held("weight_hh", weight_hh, {gates_of(cell) * H, H});
   Tensor packed = new_tensor<T>({kernels<T>().packed_forward_size(cell, H)});
   kernels<T>().pack_forward(cell, H, held.get(), data<T>(packed));
@@ -195,10 +204,11 @@ template <class T>
 std::tuple<Tensor, Tensor> step(const Tensor& rows, const OptionalTensor& row_index, const Tensor& weight, bool packed,
                                 const OptionalTensor& bias_hn, const OptionalTensor& h, const OptionalTensor& c,
                                 const OptionalTensor& reset, int64_t cell) {
-  STD_TORCH_CHECK(cell >= 0 && cell < kNumCells, "cell: got ", cell, ", want 0 to ", kNumCells - 1);
+  check_cell(cell);
   STD_TORCH_CHECK(rows.dim() == 2, "rows: got ", rows.dim(), " dimensions, want 2");
   STD_TORCH_CHECK(!row_index || row_index->dim() == 1, "row_index: got ", row_index->dim(), " dimensions, want 1");
   const int64_t G = gates_of(cell), H = rows.size(1) / G, R = rows.size(0), B = row_index ? row_index->size(0) : R;
+  check_units(H);
   const bool lstm = cell == kLstm;
   const Argument<T> held_rows("rows", rows, {R, G * H}), held_bias("bias_hn", bias_hn, {H}), held_h("h", h, {B, H}),
       held_c("c", c, {B, H}),

@@ -37,9 +37,22 @@ PyObject* supported_isas(PyObject*, PyObject*) {
   return tuple;
 }
 
+PyObject* packed_size(PyObject*, PyObject* arguments) {
+  long long cell, H;
+  int is_double;
+  if (!PyArg_ParseTuple(arguments, "LLp", &cell, &H, &is_double)) return nullptr;
+  if (cell < 0 || cell >= kNumCells || H < 0 || H > kMostUnits)
+    return PyErr_Format(PyExc_ValueError, "packed_size: got cell %lld of %lld units", cell, H);
+  const auto size = is_double ? kernels<double>().packed_forward_size : kernels<float>().packed_forward_size;
+  return PyLong_FromLongLong(size(cell, H));
+}
+
 PyMethodDef methods[] = {
     {"isa", isa, METH_NOARGS, "The instruction set in use; PYAGENT_CPU_ISA forces one."},
     {"supported_isas", supported_isas, METH_NOARGS, "Names of the instruction sets this processor has, best first."},
+    {"packed_size", packed_size, METH_VARARGS,
+     "packed_size(cell, H, is_double): elements of what recurrence_pack returns, which differ between instruction "
+     "sets."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};

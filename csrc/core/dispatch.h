@@ -12,6 +12,9 @@ constexpr int64_t gates_of(int64_t cell) { return cell == kLstm ? 4 : cell == kG
 // Rows of H values kept a step for the backward pass: LSTM i f g o; GRU r z n and W_hn h + b_hn.
 constexpr int64_t saved_gates_of(int64_t cell) { return cell == kLstm || cell == kGru ? 4 : 0; }
 
+// So that no size computed from H overflows.
+constexpr int64_t kMostUnits = int64_t{1} << 24;
+
 // Sizes T, B, H and G as everywhere; a null pointer means the argument is absent (zeros, no reset, full length).
 template <class T>
 struct RecurrenceArgs {

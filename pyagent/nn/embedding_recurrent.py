@@ -116,8 +116,9 @@ class EmbeddingRecurrent(Freezable[Table]):
             check_tensor("input", input, ["B"], (torch.int32, torch.int64), self.embedding.weight.device)
             tokens = input.long()
             try:
-                if self._derived is not None and self._derived.rows is not None:
-                    return self.rnn.step_rows(self._derived.rows, tokens, state, reset)
+                table = self._derived
+                if table is not None and table.rows is not None:
+                    return self.rnn.step_rows(table.rows, tokens, state, reset)
                 return self.rnn.step(self.embedding(tokens), state, reset=reset)
             except IndexError:
                 check_range("input", input, 0, self.embedding.num_embeddings)

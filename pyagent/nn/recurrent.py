@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from pyagent.ops.checks import check_tensor
 from pyagent.ops.recurrence import FLOATS, GATES
 
 State = Tensor | tuple[Tensor, Tensor]
+Layers = Sequence[Tensor | None]  # [B, H] each
 
 
 class LayerWeights(NamedTuple):
@@ -112,7 +114,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
     ) -> tuple[Tensor, State]:
         """`forward` from the first layer's input pre-activations (time first), as `pyagent.ops.recurrence` has them."""
         T, B = (rows if row_index is None else row_index).shape[:2]
-        h_0, c_0 = self.split_state(state, B)
+        h_0, c_0 = self.split_state(state, B, rows)
         if reset is not None:
             check_tensor("reset", reset, [B, T] if self.batch_first else [T, B], (torch.bool,), rows.device)
             reset = reset.t() if self.batch_first else reset
@@ -122,13 +124,13 @@ class Recurrent(Freezable[list[LayerWeights]]):
             if layer > 0:
                 dropped = nn.functional.dropout(output, self.dropout, self.training)
                 rows, row_index = linear(dropped, weights.weight_ih, weights.bias), None
-            h, c = (None if x is None else x[layer] for x in (h_0, c_0))
+            h, c = h_0[layer], c_0[layer]
             output, h_last, c_last = recurrence(
                 rows, row_index, weights.weight_hh, weights.bias_hn, h, c, reset, lengths, cell=self.cell
             )
             h_n.append(h_last)
             c_n.append(c_last)
-        return output.transpose(0, 1) if self.batch_first else output, self._join_state(h_n, c_n)
+        return output.transpose(0, 1) if self.batch_first else output, _join_layers(h_n, c_n)
 
     def step(self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
         """One time step without gradient or dropout: the acting path, fastest inside `frozen()`.
@@ -145,9 +147,10 @@ class Recurrent(Freezable[list[LayerWeights]]):
             ValueError, TypeError: a wrong shape, device or dtype.
         """
         with torch.no_grad():
-            like = self.parameter("weight_hh")
-            check_tensor("input", input, ["B", self.input_size], (like.dtype,), like.device)
-            weights = self.layer_weights(0) if self._derived is None else self._derived[0]
+            derived = self._derived
+            weights = self.layer_weights(0) if derived is None else derived[0]
+            if not isinstance(input, Tensor) or input.dim() != 2:
+                check_tensor("input", input, ["B", self.input_size], (weights.weight_ih.dtype,))
             return self.step_rows(linear(input, weights.weight_ih, weights.bias), None, state, reset)
 
     def step_rows(
@@ -155,7 +158,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
     ) -> tuple[Tensor, State]:
         """`step` from the first layer's input pre-activations; the caller has switched gradients off."""
         derived = self._derived
-        h_0, c_0 = self.split_state(state, (rows if row_index is None else row_index).shape[0])
+        h_0, c_0 = self.split_state(state, (rows if row_index is None else row_index).shape[0], rows)
         h_n, c_n = [], []
         for layer in range(self.num_layers):
             weights = self.layer_weights(layer) if derived is None else derived[layer]
@@ -166,15 +169,15 @@ class Recurrent(Freezable[list[LayerWeights]]):
                 row_index,
                 weights.weight_hh,
                 weights.bias_hn,
-                None if h_0 is None else h_0[layer],
-                None if c_0 is None else c_0[layer],
+                h_0[layer],
+                c_0[layer],
                 reset,
                 cell=self.cell,
                 packed=derived is not None,
             )
             h_n.append(h)
             c_n.append(c)
-        return h_n[-1], self._join_state(h_n, c_n)
+        return h_n[-1], _join_layers(h_n, c_n)
 
     def layer_weights(self, layer: int) -> LayerWeights:
         """A layer's weights as they are, its two biases joined as far as they can be."""
@@ -197,36 +200,36 @@ class Recurrent(Freezable[list[LayerWeights]]):
             layers = [self.layer_weights(layer) for layer in range(self.num_layers)]
             return [w._replace(weight_hh=pack_weight(w.weight_hh, self.cell)) for w in layers]
 
-    def split_state(self, state: State | None, B: int) -> tuple[Tensor | None, Tensor | None]:
-        """(h, c) of a state argument, each `[L, B, H]` or None.
+    def split_state(self, state: State | None, B: int, like: Tensor) -> tuple[Layers, Layers]:
+        """h and c of a state argument, a layer at a time; `like` has the dtype and device it must have.
 
         Raises:
             ValueError, TypeError: a wrong shape, device or dtype.
         """
+        shape, absent = (self.num_layers, B, self.hidden_size), (None,) * self.num_layers
         if state is None:
-            return None, None
-        shape, like = (self.num_layers, B, self.hidden_size), self.parameter("weight_hh")
+            return absent, absent
         if self.cell != "lstm":
-            named = {"state": state}
-        elif isinstance(state, (tuple, list)) and len(state) == 2:
-            named = {"state[0]": state[0], "state[1]": state[1]}
-        else:
+            return _split_layers("state", state, shape, like), absent
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
             raise TypeError(f"state: got {type(state).__name__}, want (h, c)")
-        for name, x in named.items():
-            # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
-            if not (isinstance(x, Tensor) and x.shape == shape and x.dtype == like.dtype):
-                check_tensor(name, x, shape, (like.dtype,), like.device)  # type: ignore[arg-type]
-        h, c = (*named.values(), None)[:2]
-        return h, c  # type: ignore[return-value]
-
-    def _join_state(self, h: list[Tensor], c: list[Tensor | None]) -> State:
-        cells = [x for x in c if x is not None]
-        return (_layers(h), _layers(cells)) if cells else _layers(h)
+        return _split_layers("state[0]", state[0], shape, like), _split_layers("state[1]", state[1], shape, like)
 
 
-def _layers(states: list[Tensor]) -> Tensor:
-    """`[L, B, H]`; a view where there is one layer."""
-    return states[0][None] if len(states) == 1 else torch.stack(states)
+def _split_layers(name: str, state: Any, shape: tuple[int, int, int], like: Tensor) -> Layers:
+    # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
+    if not (
+        isinstance(state, Tensor) and state.shape == shape and state.dtype == like.dtype and state.device == like.device
+    ):
+        check_tensor(name, state, shape, (like.dtype,), like.device)
+    return state.unbind(0)
+
+
+def _join_layers(h: list[Tensor], c: list[Tensor | None]) -> State:
+    """The state of all layers, `[L, B, H]` each; a view where there is one layer."""
+    if c[0] is None:
+        return h[0].unsqueeze(0) if len(h) == 1 else torch.stack(h)
+    return _join_layers(h, [None]), _join_layers(c, [None])  # type: ignore[arg-type,return-value]
 
 
 class RNN(Recurrent):

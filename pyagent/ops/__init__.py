@@ -3,6 +3,7 @@
 from pyagent.ops.distinct_tokens import distinct_tokens
 from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
-from pyagent.ops.recurrence import pack_weight, recurrence, recurrence_step
+from pyagent.ops.recurrence import recurrence
+from pyagent.ops.recurrence_step import pack_weight, recurrence_step
 
 __all__ = ["distinct_tokens", "gae", "linear", "pack_weight", "recurrence", "recurrence_step"]

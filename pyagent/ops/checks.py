@@ -11,19 +11,17 @@ from torch.autograd import forward_ad
 
 def check_tensor(
     name: str,
-    tensor: Tensor | None,
+    tensor: Tensor,
     shape: Sequence[int | str],
     dtypes: Sequence[torch.dtype],
     device: torch.device | None = None,
 ) -> None:
-    """Raise unless `tensor` is None or has this shape (a letter is any size), one of these dtypes and this device.
+    """Raise unless `tensor` has this shape (a letter is any size), one of these dtypes, and this device.
 
     Raises:
         TypeError: no tensor, or another dtype.
-        ValueError: another shape or device.
+        ValueError: another shape, layout or device.
     """
-    if tensor is None:
-        return
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: got {type(tensor).__name__}, want a tensor")
     if tensor.dtype not in dtypes:
@@ -36,6 +34,20 @@ def check_tensor(
         raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, want [{wanted}]")
     if device is not None and tensor.device != device:
         raise ValueError(f"{name}: got a tensor on {tensor.device}, want {device}")
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{name}: got a {str(tensor.layout).removeprefix('torch.')} tensor, want a strided one")
+
+
+def check_optional(
+    name: str,
+    tensor: Tensor | None,
+    shape: Sequence[int | str],
+    dtypes: Sequence[torch.dtype],
+    device: torch.device | None = None,
+) -> None:
+    """`check_tensor`, of an argument that may be None."""
+    if tensor is not None:
+        check_tensor(name, tensor, shape, dtypes, device)
 
 
 def check_range(name: str, tensor: Tensor | None, low: int, high: int) -> None:
@@ -55,3 +67,14 @@ def first_order_only(op: str, tensors: Iterable[Tensor | None]) -> None:
         x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors
     ):
         raise NotImplementedError(f"{op}: forward-mode differentiation is not supported; use backward()")
+
+
+def one_device(op: str, tensors: Iterable[Tensor | None]) -> None:
+    """Raise RuntimeError unless the tensors share a device.
+
+    For fake implementations: they are also what the dispatcher calls where one meta tensor stands among CPU tensors,
+    and would pass uninitialised memory off as a result.
+    """
+    devices = {x.device for x in tensors if x is not None}
+    if len(devices) > 1:
+        raise RuntimeError(f"{op}: got tensors on {' and '.join(sorted(map(str, devices)))}, want one device")

@@ -25,6 +25,8 @@ def distinct_tokens(tokens: Tensor, num_embeddings: int) -> tuple[Tensor, Tensor
         IndexError: a token outside the vocabulary.
     """
     check_tensor("tokens", tokens, ["T", "B"], (torch.int64,))
+    if num_embeddings < 0:
+        raise ValueError(f"num_embeddings: got {num_embeddings}, want 0 or more")
     if not native.available or not tokens.is_cpu:
         check_range("tokens", tokens, 0, num_embeddings)
         return distinct_tokens_reference(tokens, num_embeddings)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pyagent import native
-from pyagent.ops.checks import check_tensor, first_order_only
+from pyagent.ops.checks import check_optional, check_tensor, first_order_only, one_device
 
 FLOATS = (torch.float32, torch.float64)
 
@@ -36,22 +36,32 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ValueError, TypeError: a wrong shape, device or dtype.
         NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
     """
+    if not (native.available and isinstance(input, Tensor) and input.is_cpu):
+        _check_linear(input, weight, bias)
+        return linear_reference(input, weight, bias)
+    first_order_only("linear", (input, weight, bias))
+    if input.dim() != 2:
+        _check_linear(input, weight, bias)
+        rows = input.reshape(input.shape[:-1].numel(), input.shape[-1])
+        return linear(rows, weight, bias).view(*input.shape[:-1], weight.shape[0])
+    try:
+        # Checked by the op: an acting step takes microseconds, and words are only needed when something is wrong.
+        if torch.is_grad_enabled() and (
+            input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+        ):
+            return _Linear.apply(input, weight, bias)
+        return _forward(input, weight, bias)
+    except (RuntimeError, AttributeError):
+        _check_linear(input, weight, bias)
+        raise
+
+
+def _check_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     check_tensor("weight", weight, ["N", "K"], FLOATS)
     N, K = weight.shape
     leading = ["…"] * (input.dim() - 1) if isinstance(input, Tensor) else []
     check_tensor("input", input, [*leading, K], (weight.dtype,), weight.device)
-    check_tensor("bias", bias, [N], (weight.dtype,), weight.device)
-    if not native.available or not input.is_cpu:
-        return linear_reference(input, weight, bias)
-    first_order_only("linear", (input, weight, bias))
-    matrix = input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), K)
-    if torch.is_grad_enabled() and (
-        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    ):
-        output = _Linear.apply(matrix, weight, bias)
-    else:
-        output = torch.ops.pyagent.linear_forward.default(matrix, weight, bias)
-    return output if input.dim() == 2 else output.view(*input.shape[:-1], N)
+    check_optional("bias", bias, [N], (weight.dtype,), weight.device)
 
 
 def linear_reference(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -63,7 +73,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(input, weight)
-        return torch.ops.pyagent.linear_forward.default(input, weight, bias)
+        return _forward(input, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -74,13 +84,16 @@ class _Linear(torch.autograd.Function):
 
 
 if native.available:
+    _forward = torch.ops.pyagent.linear_forward.default
 
     @torch.library.register_fake("pyagent::linear_forward")
     def _(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        one_device("linear_forward", (input, weight, bias))
         return input.new_empty(input.shape[0], weight.shape[0])
 
     @torch.library.register_fake("pyagent::linear_backward")
     def _(grad: Tensor, input: Tensor, weight: Tensor, need_input: bool, need_weight: bool, need_bias: bool):  # noqa: ANN202
+        one_device("linear_backward", (grad, input, weight))
         return (
             input.new_empty(input.shape if need_input else 0),
             weight.new_empty(weight.shape if need_weight else 0),

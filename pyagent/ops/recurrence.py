@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pyagent import native
-from pyagent.ops.checks import check_range, check_tensor, first_order_only
+from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
 
 CELLS = ("tanh", "relu", "gru", "lstm")
 GATES = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
@@ -129,54 +129,13 @@ def _cell_reference(
     return (torch.tanh if cell == "tanh" else torch.relu)(x + product), c
 
 
-def recurrence_step(
-    rows: Tensor,
-    row_index: Tensor | None,
-    weight: Tensor,
-    bias_hn: Tensor | None = None,
-    h: Tensor | None = None,
-    c: Tensor | None = None,
-    reset: Tensor | None = None,
-    *,
-    cell: str,
-    packed: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """One time step, without gradient: the acting path.
-
-    Args:
-        rows: `[B, G·H]`, or with `row_index` `[R, G·H]`; float32 or float64.
-        row_index: `[B]` int64 in [0, R), or None.
-        weight: `[G·H, H]`, read as it is; or what `pack_weight` made of it, with `packed=True`.
-        bias_hn, h, c: as in `recurrence`; h and c are not written to.
-        reset: bool `[B]`; the lane starts from zeros.
-
-    Returns:
-        The next h and, for the LSTM, c, both `[B, H]`.
-
-    Raises:
-        ValueError, TypeError, IndexError: as `recurrence`.
-    """
-    arguments = (rows, row_index, weight, packed, bias_hn, h, c, reset, CELLS.index(cell))
-    if not native.available or not rows.is_cpu:
-        index = None if row_index is None else row_index[None]
-        sequence = rows[None] if index is None else rows
-        with torch.no_grad():
-            resets = None if reset is None else reset[None]
-            _, h_n, c_n = recurrence_reference(sequence, index, weight, bias_hn, h, c, resets, cell=cell)
-        return h_n, c_n
-    try:
-        h_n, c_n = torch.ops.pyagent.recurrence_step.default(*arguments)
-    except RuntimeError:
-        _check_step(rows, row_index, None if packed else weight, bias_hn, h, c, reset, cell)
-        raise
-    return h_n, c_n if cell == "lstm" else None
-
-
-def pack_weight(weight_hh: Tensor, cell: str) -> Tensor:
-    """W_hh `[G·H, H]` in the order in which the kernel of this processor reads it, for `recurrence_step`."""
-    if not native.available or not weight_hh.is_cpu:
-        return weight_hh.detach().clone()
-    return torch.ops.pyagent.recurrence_pack.default(weight_hh.detach(), CELLS.index(cell))
+def check_cell(cell: str, bias_hn: Tensor | None, c: Tensor | None, c_name: str) -> None:
+    """Raise ValueError for an unknown cell, or an argument that it does not take."""
+    if cell not in CELLS:
+        raise ValueError(f"cell: got {cell!r}, want one of {', '.join(CELLS)}")
+    for name, tensor, owner in (("bias_hn", bias_hn, "gru"), (c_name, c, "lstm")):
+        if tensor is not None and cell != owner:
+            raise ValueError(f"{name}: got a tensor, want None for cell {cell!r}")
 
 
 def _check_sequence(
@@ -190,8 +149,7 @@ def _check_sequence(
     lengths: Tensor | None,
     cell: str,
 ) -> None:
-    if cell not in CELLS:
-        raise ValueError(f"cell: got {cell!r}, want one of {', '.join(CELLS)}")
+    check_cell(cell, bias_hn, c_0, "c_0")
     G = GATES[cell]
     check_tensor("weight_hh", weight_hh, ["G·H", "H"], FLOATS)
     width, H = weight_hh.shape
@@ -199,45 +157,19 @@ def _check_sequence(
         raise ValueError(f"weight_hh: got shape {tuple(weight_hh.shape)}, want [{G}·H, H] for cell {cell!r}")
     dtype, device = (weight_hh.dtype,), weight_hh.device
     check_tensor("rows", rows, ["T", "B", width] if row_index is None else ["R", width], dtype, device)
-    check_tensor("row_index", row_index, ["T", "B"], (torch.int64,), device)
+    check_optional("row_index", row_index, ["T", "B"], (torch.int64,), device)
     T, B = rows.shape[:2] if row_index is None else row_index.shape
-    for name, tensor, cells in (("bias_hn", bias_hn, ("gru",)), ("c_0", c_0, ("lstm",))):
-        if tensor is not None and cell not in cells:
-            raise ValueError(f"{name}: got a tensor, want None for cell {cell!r}")
-    check_tensor("bias_hn", bias_hn, [H], dtype, device)
-    check_tensor("h_0", h_0, [B, H], dtype, device)
-    check_tensor("c_0", c_0, [B, H], dtype, device)
-    check_tensor("reset", reset, [T, B], (torch.bool,), device)
-    check_tensor("lengths", lengths, [B], (torch.int64,), device)
+    check_optional("bias_hn", bias_hn, [H], dtype, device)
+    check_optional("h_0", h_0, [B, H], dtype, device)
+    check_optional("c_0", c_0, [B, H], dtype, device)
+    check_optional("reset", reset, [T, B], (torch.bool,), device)
+    check_optional("lengths", lengths, [B], (torch.int64,), device)
 
 
 def _check_values(rows: Tensor, row_index: Tensor | None, lengths: Tensor | None) -> None:
     T = rows.shape[0] if row_index is None else row_index.shape[0]
     check_range("row_index", row_index, 0, rows.shape[0])
     check_range("lengths", lengths, 0, T + 1)
-
-
-def _check_step(
-    rows: Tensor,
-    row_index: Tensor | None,
-    weight: Tensor | None,
-    bias_hn: Tensor | None,
-    h: Tensor | None,
-    c: Tensor | None,
-    reset: Tensor | None,
-    cell: str,
-) -> None:
-    check_tensor("rows", rows, ["B", "G·H"], FLOATS)
-    width = rows.shape[1]
-    H, dtype, device = width // GATES[cell], (rows.dtype,), rows.device
-    check_tensor("row_index", row_index, ["B"], (torch.int64,), device)
-    check_range("row_index", row_index, 0, rows.shape[0])
-    B = (rows if row_index is None else row_index).shape[0]
-    check_tensor("weight", weight, [width, H], dtype, device)
-    check_tensor("bias_hn", bias_hn, [H], dtype, device)
-    check_tensor("h", h, [B, H], dtype, device)
-    check_tensor("c", c, [B, H], dtype, device)
-    check_tensor("reset", reset, [B], (torch.bool,), device)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -305,6 +237,7 @@ if native.available:
 
     @torch.library.register_fake("pyagent::recurrence_forward")
     def _(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save):  # noqa: ANN001, ANN202
+        one_device("recurrence_forward", (rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths))
         T, B = row_index.shape if row_index is not None else rows.shape[:2]
         H = weight_hh.shape[1]
         lstm, gated = CELLS[cell] == "lstm", CELLS[cell] in ("gru", "lstm")
@@ -336,6 +269,8 @@ if native.available:
         need_weight,  # noqa: ANN001
         need_state,  # noqa: ANN001
     ):
+        one_device("recurrence_backward", (row_index, weight_hh, h_0, c_0, reset, lengths, output, gates, cells))
+        one_device("recurrence_backward", (output, grad_output, grad_h_n, grad_c_n))
         T, B, H = output.shape
         width = weight_hh.shape[0]
         rows = (num_rows, width) if row_index is not None else (T, B, width)
@@ -346,8 +281,3 @@ if native.available:
             output.new_empty((B, H) if need_state else 0),
             output.new_empty((B, H) if need_state and CELLS[cell] == "lstm" else 0),
         )
-
-    @torch.library.register_fake("pyagent::recurrence_step")
-    def _(rows, row_index, weight, packed, bias_hn, h, c, reset, cell):  # noqa: ANN001, ANN202
-        B, H = (rows if row_index is None else row_index).shape[0], rows.shape[1] // GATES[CELLS[cell]]
-        return rows.new_empty(B, H), rows.new_empty((B, H) if CELLS[cell] == "lstm" else 0)
