@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import weakref
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,6 +39,8 @@ class Worker:
             root = Path(__file__).resolve().parents[2]
             self._process = subprocess.Popen(command, cwd=root, pass_fds=[theirs.fileno()], start_new_session=True)
         self._connection = Connection(ours.detach())
+        # Also runs when the handle is forgotten, and when the interpreter exits.
+        self._end = weakref.finalize(self, _end, self._connection, self._process)
         self._connection.send((factory, arguments))
 
     def send(self, method: str, *arguments: Any) -> None:
@@ -64,15 +67,19 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process, whatever it is doing; a second call does nothing."""
-        self._connection.close()
-        self._process.terminate()
-        self._process.wait()
+        self._end()
 
     def _death(self) -> RuntimeError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
         self.close()
         return RuntimeError(f"an environment worker died with exit code {self._process.returncode}")
+
+
+def _end(connection: Connection, process: subprocess.Popen[bytes]) -> None:
+    connection.close()
+    process.terminate()
+    process.wait()
 
 
 def serve() -> None:

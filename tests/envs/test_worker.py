@@ -29,6 +29,18 @@ def test_an_exception_comes_back_with_its_traceback(match, factory, method):
     assert worker._process.poll() is not None
 
 
+def test_a_forgotten_worker_ends():
+    worker = Worker("collections:deque")
+    process = worker._process
+    del worker
+    assert process.poll() is not None
+
+
+def test_what_a_worker_imports_holds_no_torch():
+    script = "import sys, pyagent.envs, pyagent.envs.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_a_worker_ends_when_its_owner_is_killed():
     script = (
         "import os; from pyagent.envs.worker import Worker\n"
