@@ -38,7 +38,7 @@ class MainJobConfig:
     """recurrent core: gru, lstm or rnn"""
     hidden_size: int = 128
     """units of the core"""
-    reinforcement_timesteps: int = 131_072
+    reinforcement_timesteps: int = 196_608
     """environment steps of reinforcement learning"""
     num_envs: int = 64
     """environments played at once; three of four play `level`, the others `easier_level`"""
@@ -56,9 +56,9 @@ class MainJobConfig:
     """of generalised advantage estimation"""
     clip_range: float = 0.2
     """of PPO"""
-    ent_coef: float = 0.01
+    ent_coef: float = 0.0
     """weight of the policy's entropy"""
-    checkpoint_timesteps: int = 32_768
+    checkpoint_timesteps: int = 49_152
     """environment steps between checkpoints"""
     evaluation_episodes: int = 512
     """named seeds that each agent is evaluated on, one episode each"""
