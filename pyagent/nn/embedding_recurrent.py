@@ -17,7 +17,7 @@ from typing_extensions import Self
 from pyagent.nn.frozen import Freezable
 from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State
 from pyagent.ops import distinct_tokens, linear
-from pyagent.ops.checks import check_range, check_tensor
+from pyagent.ops.checks import check_range, check_size, check_tensor
 
 # The projected table is kept while frozen up to this size.
 TABLE_BYTES = 64 * 2**20
@@ -50,6 +50,10 @@ class EmbeddingRecurrent(Freezable[Table]):
         **keywords: Any,
     ) -> None:
         super().__init__()
+        check_size("num_embeddings", num_embeddings, 0)
+        check_size("embedding_dim", embedding_dim, 0)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx: got {padding_idx}, want an id of the {num_embeddings} there are")
         self.embedding = nn.Embedding(num_embeddings, embedding_dim, padding_idx, device=device, dtype=dtype)
         self.rnn = self.core(
             embedding_dim,
@@ -132,7 +136,7 @@ class EmbeddingRecurrent(Freezable[Table]):
 
     @contextmanager
     def frozen(self) -> Iterator[Self]:
-        """As `Freezable.frozen`, of the embedding and of the core."""
+        """As `Freezable.frozen`; an embedding whose projected table would be too large is read as it is."""
         with super().frozen(), self.rnn.frozen():
             yield self
 

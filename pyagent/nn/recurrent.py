@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyagent.nn.frozen import Freezable
 from pyagent.ops import linear, pack_weight, recurrence, recurrence_step
-from pyagent.ops.checks import check_tensor
+from pyagent.ops.checks import check_size, check_tensor
 from pyagent.ops.recurrence import FLOATS, GATES
 
 State = Tensor | tuple[Tensor, Tensor]
@@ -54,8 +54,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
             ("hidden_size", hidden_size, 1),
             ("num_layers", num_layers, 1),
         ):
-            if not isinstance(size, int) or size < least:
-                raise ValueError(f"{name}: got {size!r}, want an integer of at least {least}")
+            check_size(name, size, least)
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"dropout: got {dropout}, want a probability in [0, 1]")
         if dtype is not None and dtype not in FLOATS:
@@ -197,8 +196,13 @@ class Recurrent(Freezable[list[LayerWeights]]):
 
     def derive(self) -> list[LayerWeights]:
         with torch.no_grad():
-            layers = [self.layer_weights(layer) for layer in range(self.num_layers)]
-            return [w._replace(weight_hh=pack_weight(w.weight_hh, self.cell)) for w in layers]
+            return [self._kept(self.layer_weights(layer)) for layer in range(self.num_layers)]
+
+    def _kept(self, weights: LayerWeights) -> LayerWeights:
+        # Copies: were only W_hh kept, an edit of the weights while frozen would be seen by half.
+        weight_ih, weight_hh, bias, bias_hn = weights
+        copied = None if bias_hn is None else bias_hn.clone()
+        return LayerWeights(weight_ih.clone(), pack_weight(weight_hh, self.cell), bias, copied)
 
     def split_state(self, state: State | None, B: int, like: Tensor) -> tuple[Layers, Layers]:
         """h and c of a state argument, a layer at a time; `like` has the dtype and device it must have.

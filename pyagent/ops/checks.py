@@ -50,6 +50,12 @@ def check_optional(
         check_tensor(name, tensor, shape, dtypes, device)
 
 
+def check_size(name: str, size: int, least: int) -> None:
+    """Raise ValueError unless `size` is an integer of at least `least`."""
+    if not isinstance(size, int) or size < least:
+        raise ValueError(f"{name}: got {size!r}, want an integer of at least {least}")
+
+
 def check_range(name: str, tensor: Tensor | None, low: int, high: int) -> None:
     """Raise IndexError unless every value is in [low, high)."""
     if tensor is None or tensor.numel() == 0:
