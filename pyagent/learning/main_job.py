@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyagent.agents import LanguageAgent
@@ -47,7 +48,7 @@ def run(
         ValueError: the folder's checkpoint is of other settings.
         KeyboardInterrupt: after saving.
     """
-    with _stop_request() as stop:
+    with _stop_request() as stop, _threads(config.threads):
         job = _MainJob(config, run_folder, progress, announce, stop)
         with run_folder.logger(after=job.logged_step) as logger:
             job.train_supervised(logger)
@@ -221,6 +222,16 @@ class _MainJob:
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in weights.items()}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

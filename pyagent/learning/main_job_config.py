@@ -62,11 +62,13 @@ class MainJobConfig:
     """environment steps between checkpoints"""
     evaluation_episodes: int = 512
     """named seeds that each agent is evaluated on, one episode each"""
+    threads: int = 1
+    """threads of torch; the job's batches are small, and more of them wait for each other on a busy machine"""
     first_evaluation_seed: int = 0
     """how many of the evaluation seeds to leave out"""
 
     def __post_init__(self) -> None:
-        for name in ("demonstrations", "patience", "evaluation_episodes", "checkpoint_timesteps"):
+        for name in ("demonstrations", "patience", "evaluation_episodes", "checkpoint_timesteps", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: want 1 or more, got {getattr(self, name)}")
         if self.num_envs < 4 or self.num_envs % 4:
