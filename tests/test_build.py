@@ -10,7 +10,6 @@ import venv
 from pathlib import Path
 
 import pytest
-import torch
 
 from pyagent import native
 
@@ -128,40 +127,45 @@ def test_build_without_a_compiler_says_what_to_install():
 
 
 @pytest.fixture
-def build_requirements(tmp_path):
-    """What the build backend asks for in an environment that holds a given torch, or none."""
+def call_backend(tmp_path):
+    """Call a hook of the build backend in an environment that holds a given torch, or none."""
     import setuptools
 
     venv.create(tmp_path / "env", with_pip=False)
     interpreter = tmp_path / "env/bin/python"
     packages = next((tmp_path / "env").glob("lib/python*/site-packages"))
 
-    def ask(torch_version: str | None) -> subprocess.CompletedProcess:
+    def call(hook: str, torch_version: str | None) -> subprocess.CompletedProcess:
         if torch_version is not None:
             (packages / "torch/include").mkdir(parents=True)
             metadata = packages / f"torch-{torch_version}.dist-info"
             metadata.mkdir()
             (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {torch_version}\n")
         search = os.pathsep.join([str(ROOT / "_build"), str(Path(setuptools.__file__).parents[1])])
-        command = [interpreter, "-c", "import backend; print(backend.get_requires_for_build_wheel())"]
+        command = [interpreter, "-c", f"import backend; print(backend.{hook})"]
         settings = {"PYTHONPATH": search, "PATH": os.environ["PATH"]}
         return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
 
-    return ask
+    return call
 
 
-def test_build_stops_at_an_older_torch(build_requirements):
-    done = build_requirements("2.12.1+cu126")
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "get_requires_for_build_wheel()",
+        "get_requires_for_build_editable()",
+        "prepare_metadata_for_build_wheel('/nowhere')",
+        "prepare_metadata_for_build_editable('/nowhere')",
+    ],
+)
+def test_build_stops_at_an_older_torch(call_backend, hook):
+    done = call_backend(hook, "2.12.1+cu126")
     assert done.returncode != 0
     assert "found torch 2.12.1+cu126; pyagent needs >= 2.13; upgrade it yourself, nothing was changed" in done.stderr
 
 
 @pytest.mark.parametrize(("installed", "asks_for_torch"), [("2.14.1", False), (None, True)])
-def test_build_asks_for_torch_only_where_there_is_none(build_requirements, installed, asks_for_torch):
-    done = build_requirements(installed)
+def test_build_asks_for_torch_only_where_there_is_none(call_backend, installed, asks_for_torch):
+    done = call_backend("get_requires_for_build_wheel()", installed)
     assert done.returncode == 0, done.stderr
     assert ("torch==2.13.0" in done.stdout) == asks_for_torch
-
-
-def test_versions_in_use_are_those_that_were_built_for():
-    assert tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
