@@ -38,7 +38,7 @@ class MainJobConfig:
     """recurrent core: gru, lstm or rnn"""
     hidden_size: int = 128
     """units of the core"""
-    reinforcement_timesteps: int = 196_608
+    reinforcement_timesteps: int = 294_912
     """environment steps of reinforcement learning"""
     num_envs: int = 64
     """environments played at once; three of four play `level`, the others `easier_level`"""
@@ -48,9 +48,9 @@ class MainJobConfig:
     """turns a minibatch"""
     n_epochs: int = 3
     """passes over each rollout"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     """of Adam at the start of reinforcement learning; it falls linearly"""
-    gamma: float = 0.98
+    gamma: float = 0.95
     """discount of a step"""
     gae_lambda: float = 0.95
     """of generalised advantage estimation"""
@@ -58,7 +58,7 @@ class MainJobConfig:
     """of PPO"""
     ent_coef: float = 0.0
     """weight of the policy's entropy"""
-    checkpoint_timesteps: int = 49_152
+    checkpoint_timesteps: int = 73_728
     """environment steps between checkpoints"""
     evaluation_episodes: int = 512
     """named seeds that each agent is evaluated on, one episode each"""
