@@ -29,11 +29,11 @@ def _missing_requirements() -> list[str]:
 
 
 def get_requires_for_build_wheel(config_settings: dict | None = None) -> list[str]:
-    return build_meta.get_requires_for_build_wheel(config_settings) + _missing_requirements()
+    return [*_missing_requirements(), *build_meta.get_requires_for_build_wheel(config_settings)]
 
 
 def get_requires_for_build_editable(config_settings: dict | None = None) -> list[str]:
-    return build_meta.get_requires_for_build_editable(config_settings) + _missing_requirements()
+    return [*_missing_requirements(), *build_meta.get_requires_for_build_editable(config_settings)]
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: dict | None = None) -> str:
