@@ -209,6 +209,8 @@ std::tuple<Tensor, Tensor> step(const Tensor& rows, const OptionalTensor& row_in
   STD_TORCH_CHECK(!row_index || row_index->dim() == 1, "row_index: got ", row_index->dim(), " dimensions, want 1");
   const int64_t G = gates_of(cell), H = rows.size(1) / G, R = rows.size(0), B = row_index ? row_index->size(0) : R;
   check_units(H);
+  STD_TORCH_CHECK(cell == kLstm || !c, "c: got a tensor, want none but for LSTM");
+  STD_TORCH_CHECK(cell == kGru || !bias_hn, "bias_hn: got a tensor, want none but for GRU");
   const bool lstm = cell == kLstm;
   const Argument<T> held_rows("rows", rows, {R, G * H}), held_bias("bias_hn", bias_hn, {H}), held_h("h", h, {B, H}),
       held_c("c", c, {B, H}),

@@ -13,6 +13,8 @@
 #include <initializer_list>
 #include <optional>
 
+#include "parallel.h"
+
 namespace pyagent {
 
 using torch::headeronly::ScalarType;
@@ -61,6 +63,25 @@ T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
 }
 
+// A contiguous copy, made without torch's threads.
+template <class T>
+Tensor copied(const Tensor& tensor, Shape shape) {
+  Tensor copy = new_tensor<T>(shape);
+  const T* from = data<const T>(tensor);
+  T* to = data<T>(copy);
+  int64_t at[4] = {}, dim = tensor.dim();
+  for (int64_t n = tensor.numel(), offset = 0; n > 0; --n) {
+    *to++ = from[offset];
+    for (int64_t i = dim - 1; i >= 0; --i) {
+      offset += tensor.stride(i);
+      if (++at[i] < tensor.size(i)) break;
+      offset -= at[i] * tensor.stride(i);
+      at[i] = 0;
+    }
+  }
+  return copy;
+}
+
 // A contiguous view of an argument, of this dtype and shape, or nothing.
 template <class T>
 class Argument {
@@ -80,7 +101,7 @@ class Argument {
     for (int64_t i = 0; i < tensor.dim(); ++i)
       STD_TORCH_CHECK(tensor.size(i) == shape.begin()[i], name, ": got size ", tensor.size(i), " in dimension ", i,
                       ", want ", shape.begin()[i]);
-    held_ = tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+    held_ = tensor.is_contiguous() ? tensor : forked() ? copied<T>(tensor, shape) : torch::stable::contiguous(tensor);
   }
   std::optional<Tensor> held_;
 };

@@ -1,0 +1,171 @@
+"""The raw ops under torch.ops.pyagent, given what no front would pass: an exception, never a crash or a wrong read."""
+
+import pytest
+import torch
+
+ops = torch.ops.pyagent
+T, B, H = 3, 2, 5
+TANH, GRU, LSTM = 0, 2, 3
+HUGE = 2**62
+
+
+def f32(*shape):
+    return torch.zeros(shape)
+
+
+def i64(*values):
+    return torch.tensor(values)
+
+
+FORWARD = {
+    "rows": f32(T, B, 4 * H),
+    "row_index": None,
+    "weight_hh": f32(4 * H, H),
+    "bias_hn": None,
+    "h_0": f32(B, H),
+    "c_0": f32(B, H),
+    "reset": torch.zeros(T, B, dtype=torch.bool),
+    "lengths": i64(3, 0),
+    "cell": LSTM,
+    "save": True,
+}
+INDEXED = {**FORWARD, "rows": f32(4, 4 * H), "row_index": torch.zeros(T, B, dtype=torch.int64)}
+BACKWARD = {
+    "grad_output": f32(T, B, H),
+    "grad_h_n": f32(B, H),
+    "grad_c_n": f32(B, H),
+    "num_rows": 0,
+    **{name: FORWARD[name] for name in ("row_index", "weight_hh", "h_0", "c_0", "reset", "lengths")},
+    "output": f32(T, B, H),
+    "gates": f32(T, B, 4 * H),
+    "cells": f32(T, B, H),
+    "cell": LSTM,
+    "need_rows": True,
+    "need_weight": True,
+    "need_state": True,
+}
+STEP = {
+    "rows": f32(B, 4 * H),
+    "row_index": None,
+    "weight": f32(4 * H, H),
+    "packed": False,
+    "bias_hn": None,
+    "h": f32(B, H),
+    "c": f32(B, H),
+    "reset": torch.zeros(B, dtype=torch.bool),
+    "cell": LSTM,
+}
+LINEAR = {"input": f32(3, 4), "weight": f32(5, 4), "bias": f32(5)}
+LINEAR_BACKWARD = {"grad": f32(3, 5), "input": f32(3, 4), "weight": f32(5, 4), **dict.fromkeys(
+    ("need_input", "need_weight", "need_bias"), True)}  # fmt: skip
+
+HOSTILE = [
+    # cells that do not exist, or do not fit the sizes
+    *((ops.recurrence_forward, FORWARD, {"cell": cell}) for cell in (-1, 4, HUGE, -HUGE, TANH, GRU)),
+    *((ops.recurrence_backward, BACKWARD, {"cell": cell}) for cell in (-1, 4, HUGE, TANH, GRU)),
+    *((ops.recurrence_step, STEP, {"cell": cell}) for cell in (-1, 4, HUGE, GRU)),
+    *((ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"cell": cell}) for cell in (-1, 4, GRU)),
+    # dimensions and sizes
+    *((ops.recurrence_forward, FORWARD, {"rows": x}) for x in (f32(T, B), f32(0), f32(T, B, 21), f32(T, B, 0))),
+    (ops.recurrence_forward, FORWARD, {"rows": torch.tensor(1.0)}),
+    (ops.recurrence_forward, FORWARD, {"rows": f32(T, B, 24)}),
+    *((ops.recurrence_forward, FORWARD, {"weight_hh": x}) for x in (f32(20), f32(5, 20), f32(20, 6), f32(0, 0))),
+    *((ops.recurrence_forward, FORWARD, {"h_0": x}) for x in (f32(B), f32(B + 1, H), f32(1, B, H), f32(0, H))),
+    *((ops.recurrence_forward, FORWARD, {"c_0": x}) for x in (f32(B, H + 1), f32(B - 1, H))),
+    (ops.recurrence_forward, {**FORWARD, "cell": GRU, "rows": f32(T, B, 15), "weight_hh": f32(15, 5), "c_0": None},
+     {"bias_hn": f32(H - 1)}),
+    (ops.recurrence_forward, FORWARD, {"reset": torch.zeros(T - 1, B, dtype=torch.bool)}),
+    (ops.recurrence_forward, FORWARD, {"lengths": i64(1)}),
+    (ops.recurrence_forward, FORWARD, {"row_index": i64(0)}),
+    (ops.recurrence_forward, INDEXED, {"row_index": torch.zeros(T, B, 1, dtype=torch.int64)}),
+    (ops.recurrence_forward, INDEXED, {"rows": f32(0, 4 * H)}),
+    *((ops.recurrence_backward, BACKWARD, {name: f32(1)}) for name in ("grad_output", "grad_h_n", "grad_c_n")),
+    *((ops.recurrence_backward, BACKWARD, {name: f32(1)}) for name in ("weight_hh", "h_0", "c_0")),
+    *((ops.recurrence_backward, BACKWARD, {name: f32(1)}) for name in ("output", "gates", "cells")),
+    (ops.recurrence_backward, BACKWARD, {"gates": f32(T, B, 3 * H)}),
+    (ops.recurrence_backward, BACKWARD, {"cells": f32(T - 1, B, H)}),
+    (ops.recurrence_backward, BACKWARD, {"output": f32(T, B, 0)}),
+    (ops.recurrence_backward, BACKWARD, {"num_rows": -1}),
+    (ops.recurrence_backward, BACKWARD, {"num_rows": 0, "row_index": torch.zeros(T, B, dtype=torch.int64)}),
+    (ops.recurrence_backward, BACKWARD, {"num_rows": HUGE, "row_index": torch.zeros(T, B, dtype=torch.int64)}),
+    *((ops.recurrence_step, STEP, {"rows": x}) for x in (f32(20), f32(B, 19), f32(B, 0), f32(B + 1, 20))),
+    (ops.recurrence_step, STEP, {"rows": f32(0, 2**34)}),
+    *((ops.recurrence_step, STEP, {"weight": x}) for x in (f32(20), f32(20, 4), f32(0))),
+    *((ops.recurrence_step, STEP, {"weight": x, "packed": True}) for x in (f32(0), f32(7), f32(20, 5), f32(10**5))),
+    (ops.recurrence_step, {**STEP, "h": None, "c": None, "reset": None},
+     {"rows": f32(0, 2**34), "weight": f32(0), "packed": True}),
+    *((ops.recurrence_step, STEP, {name: f32(B, H + 1)}) for name in ("h", "c")),
+    (ops.recurrence_step, {**STEP, "cell": GRU, "rows": f32(B, 15), "weight": f32(15, H)}, {}),
+    (ops.recurrence_step, STEP, {"bias_hn": f32(H)}),
+    (ops.recurrence_step, STEP, {"reset": torch.zeros(B + 1, dtype=torch.bool)}),
+    (ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"weight_hh": f32(20)}),
+    (ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"weight_hh": f32(0, 0)}),
+    (ops.linear_forward, LINEAR, {"input": f32(3, 5)}),
+    (ops.linear_forward, LINEAR, {"input": f32(3)}),
+    (ops.linear_forward, LINEAR, {"weight": f32(4)}),
+    (ops.linear_forward, LINEAR, {"bias": f32(4)}),
+    (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(5, 3)}),
+    (ops.linear_backward, LINEAR_BACKWARD, {"weight": f32(5, 3)}),
+    (ops.linear_backward, LINEAR_BACKWARD, {"input": f32(2, 3, 4)}),
+    # dtypes
+    *((ops.recurrence_forward, FORWARD, {"rows": f32(T, B, 4 * H).to(d)}) for d in (torch.float64, torch.float16)),
+    *((ops.recurrence_forward, FORWARD, {name: FORWARD[name].int()}) for name in ("rows", "h_0", "reset", "lengths")),
+    (ops.recurrence_forward, INDEXED, {"row_index": torch.zeros(T, B, dtype=torch.int32)}),
+    (ops.recurrence_backward, BACKWARD, {"gates": f32(T, B, 4 * H).double()}),
+    (ops.recurrence_step, STEP, {"h": f32(B, H).double()}),
+    (ops.linear_forward, LINEAR, {"weight": f32(5, 4).bfloat16()}),
+    (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"tokens": f32(1, 1)}),
+    # values out of range
+    *((ops.recurrence_forward, FORWARD, {"lengths": i64(*x)}) for x in ((4, 0), (-1, 0), (HUGE, -HUGE))),
+    *((ops.recurrence_forward, INDEXED, {"row_index": torch.full((T, B), x)}) for x in (4, -1, HUGE, -HUGE)),
+    *((ops.recurrence_step, STEP, {"row_index": i64(x, 0)}) for x in (2, -1, HUGE)),
+    *((ops.distinct_tokens, {"tokens": i64(x).view(1, 1), "num_embeddings": 3}, {}) for x in (3, -1, HUGE, -HUGE)),
+    (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"num_embeddings": -HUGE}),
+    (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"num_embeddings": 0}),
+    # memory that does not exist, or is elsewhere
+    *((ops.recurrence_forward, FORWARD, {name: FORWARD[name].to("meta")}) for name in ("rows", "h_0", "reset")),
+    (ops.recurrence_backward, BACKWARD, {"output": f32(T, B, H).to("meta")}),
+    (ops.recurrence_backward, BACKWARD, {"grad_h_n": f32(B, H).to("meta")}),
+    *((ops.recurrence_step, STEP, {name: STEP[name].to("meta")}) for name in ("rows", "weight", "h", "c", "reset")),
+    (ops.linear_forward, LINEAR, {"weight": f32(5, 4).to("meta")}),
+    (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(3, 5).to("meta")}),
+    (ops.recurrence_forward, FORWARD, {"weight_hh": f32(1, 1).expand(2**32, 2**30), "rows": f32(0, 2, 2**32)}),
+    (ops.linear_forward, LINEAR, {"input": f32(1, 1).expand(2**31, 2**31)}),
+    (ops.linear_forward, LINEAR, {"input": f32(2**31, 0), "weight": f32(2**31, 0), "bias": None}),
+    (ops.recurrence_forward, {**FORWARD, "h_0": None, "c_0": None, "reset": None, "lengths": None},
+     {"rows": f32(0, 2**50, 4 * H)}),
+    (ops.recurrence_forward, FORWARD, {"rows": f32(T, B, 4 * H).to_sparse()}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "arguments", "changes"), HOSTILE)
+def test_a_hostile_argument_is_an_exception(op, arguments, changes):
+    with pytest.raises((RuntimeError, ValueError, TypeError, IndexError, MemoryError)):
+        op(**{**arguments, **changes})
+
+
+@pytest.mark.parametrize(
+    ("op", "arguments"),
+    [
+        (ops.recurrence_forward, FORWARD),
+        (ops.recurrence_forward, INDEXED),
+        (ops.recurrence_backward, BACKWARD),
+        (ops.recurrence_backward, {**BACKWARD, "num_rows": 3, "row_index": torch.zeros(T, B, dtype=torch.int64)}),
+        (ops.recurrence_step, STEP),
+        (ops.recurrence_step, {**STEP, "packed": True, "weight": ops.recurrence_pack(STEP["weight"], LSTM)}),
+        (ops.linear_forward, LINEAR),
+        (ops.linear_backward, LINEAR_BACKWARD),
+    ],
+)
+def test_the_arguments_are_good_without_the_change(op, arguments):
+    results = op(**arguments)
+    results = (results,) if isinstance(results, torch.Tensor) else results
+    # Zeros in, zeros out, but for what recurrence_forward keeps of the gates.
+    assert all((x == 0).all() for x in (results[:3] if op is ops.recurrence_forward else results))
+
+
+def test_an_endless_but_empty_sequence_ends():
+    rows = torch.empty(2**40, 0, 4)
+    output, h_n, _, _, _ = ops.recurrence_forward(rows, None, f32(4, 1), None, None, None, None, None, LSTM, False)
+    assert output.shape == (2**40, 0, 1)
+    assert h_n.shape == (0, 1)
