@@ -19,6 +19,7 @@ from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State
 from pyagent.ops import distinct_tokens, linear
 from pyagent.ops.checks import check_range, check_size, check_tensor
 
+TOKENS = (torch.int32, torch.int64)
 # The projected table is kept while frozen up to this size.
 TABLE_BYTES = 64 * 2**20
 
@@ -84,7 +85,7 @@ class EmbeddingRecurrent(Freezable[Table]):
             IndexError: a token outside the vocabulary, a length outside 0…T.
         """
         axes = ["B", "T"] if self.rnn.batch_first else ["T", "B"]
-        check_tensor("input", input, axes, (torch.int32, torch.int64), self.embedding.weight.device)
+        check_tensor("input", input, axes, TOKENS, self.embedding.weight.device)
         tokens = (input.t() if self.rnn.batch_first else input).long()
         try:
             rows, row_index = self._project(tokens)
@@ -117,12 +118,18 @@ class EmbeddingRecurrent(Freezable[Table]):
             IndexError: a token outside the vocabulary.
         """
         with torch.no_grad():
-            check_tensor("input", input, ["B"], (torch.int32, torch.int64), self.embedding.weight.device)
+            table = self._derived
+            rows = None if table is None else table.rows
+            device = self.embedding.weight.device if rows is None else rows.device
+            # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
+            if not (
+                isinstance(input, Tensor) and input.dim() == 1 and input.dtype in TOKENS and input.device == device
+            ):
+                check_tensor("input", input, ["B"], TOKENS, device)
             tokens = input.long()
             try:
-                table = self._derived
-                if table is not None and table.rows is not None:
-                    return self.rnn.step_rows(table.rows, tokens, state, reset)
+                if rows is not None:
+                    return self.rnn.step_rows(rows, tokens, state, reset)
                 return self.rnn.step(self.embedding(tokens), state, reset=reset)
             except IndexError:
                 check_range("input", input, 0, self.embedding.num_embeddings)
