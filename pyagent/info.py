@@ -94,11 +94,11 @@ def facts() -> dict[str, Any]:
 def report() -> str:
     """`facts` as lines of text, for a terminal or a bug report."""
     known = facts()
-    lines = [f"{name:<10} {number}" for name, number in known["versions"].items()]
-    lines.append(
-        f"{'isa':<10} {known['isa_in_use']} (this processor has {', '.join(known['isas_found']) or 'unknown'})"
-    )
-    lines.append(f"{'threads':<10} {known['threads']} on {known['processors']} processors")
-    for name, state in known["backends"].items():
-        lines.append(f"{name:<10} {'ready' if state['ready'] else 'not ready: ' + state['why']}")
-    return "\n".join(lines)
+    has = f" (this processor has {', '.join(known['isas_found'])})" if known["isas_found"] else ""
+    rows = [
+        *known["versions"].items(),
+        ("isa", known["isa_in_use"] + has),
+        ("threads", f"{known['threads']} on {known['processors']} processors"),
+        *((name, "ready" if it["ready"] else f"not ready: {it['why']}") for name, it in known["backends"].items()),
+    ]
+    return "\n".join(f"{name:<10} {value}" for name, value in rows)

@@ -11,6 +11,8 @@ def test_facts_and_report_agree():
     assert known["isa_in_use"] == native.isa()
     assert known["threads"] == torch.get_num_threads()
     assert set(known["backends"]) == {"cpu", "cuda", "triton"}
+    for name, state in known["backends"].items():
+        assert f"{name:<10} {'ready' if state['ready'] else 'not ready'}" in text
     for expected in (pyagent.__version__, numpy.__version__, torch.__version__, *native.supported_isas()):
         assert expected in text
 
