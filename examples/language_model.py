@@ -27,7 +27,7 @@ from pyagent.text import Batch, Tokenizer, batches
 CELLS = {"rnn": EmbeddingRNN, "gru": EmbeddingGRU, "lstm": EmbeddingLSTM}
 VOCABULARY = 4_000  # words; the others are <unk>, which is predicted and counted like any word
 HIDDEN = 128
-LANES, WINDOW = 32, 33  # 32 streams of reviews, 32 words at a time; the state is carried on, the gradient is not
+LANES, WINDOW = 16, 33  # 16 streams of reviews, 32 words at a time; the state is carried on, the gradient is not
 LEARNING_RATE = 4e-3  # falls to 0 along half a cosine
 PROMPTS = ("This movie is", "The acting was", "I would recommend", "The worst part of the film", "My favorite scene")
 WORDS, TEMPERATURE = 25, 0.8  # of what a model adds to a prompt
@@ -132,7 +132,7 @@ def _until_end(words: list[int], tokenizer: Tokenizer) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Recurrent language models of IMDB reviews.")
     parser.add_argument("--cell", nargs="+", choices=CELLS, default=["lstm", "gru"])
-    parser.add_argument("--reviews", type=int, default=10_000, help="how many to train on")
+    parser.add_argument("--reviews", type=int, default=8_000, help="how many to train on")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few reviews, seconds instead of minutes")
@@ -141,7 +141,7 @@ def main() -> None:
     reviews, size = load_reviews(), VOCABULARY
     training, held_out = reviews.train[: options.reviews], reviews.test[:2000]
     if options.quick:
-        training, held_out, size = training[:400], held_out[:100], 1000
+        training, held_out, size = training[:300], held_out[:100], 1000
     tokenizer = Tokenizer.train([review.text for review in training], vocab_size=size)
     training, held_out = windows(training, tokenizer), windows(held_out, tokenizer)
 
