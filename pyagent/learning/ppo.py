@@ -57,7 +57,7 @@ class PPO(Learner):
         *,
         agent: LanguageAgent | None = None,
         num_envs: int = 64,
-        learning_rate: float | Callable[[float], float] = 3e-4,
+        learning_rate: float | Callable[[float], float] | None = 3e-4,
         n_steps: int = 64,
         batch_size: int = 1024,
         n_epochs: int = 4,
@@ -78,6 +78,8 @@ class PPO(Learner):
         device: str = "cpu",
         logger: Logger | None = None,
     ) -> None:
+        if learning_rate is None:
+            raise ValueError("learning_rate: it was a function when this learner was saved, so give it again")
         for name, number in (("n_steps", n_steps), ("n_epochs", n_epochs), ("num_envs", num_envs)):
             if number < 1:
                 raise ValueError(f"{name}: want 1 or more, got {number}")
@@ -87,6 +89,7 @@ class PPO(Learner):
             if not 0 <= number <= 1:
                 raise ValueError(f"{name}: want a number in [0, 1], got {number}")
         settings = {
+            "learning_rate": None if callable(learning_rate) else learning_rate,
             "num_envs": num_envs,
             "n_steps": n_steps,
             "batch_size": batch_size,
@@ -102,14 +105,13 @@ class PPO(Learner):
             "seed": seed,
             "device": device,
         }
-        if not callable(learning_rate):
-            settings["learning_rate"] = learning_rate
         vec = vector_env(env, num_envs, seed)
         if agent is None:
             agent = new_agent(vec, seed, cell=cell, hidden_size=hidden_size, num_layers=num_layers)
         super().__init__(env, agent, settings, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose)
         self.agent.to(device)
-        self.learning_rate, self.n_steps, self.batch_size, self.n_epochs = learning_rate, n_steps, batch_size, n_epochs
+        self.learning_rate: float | Callable[[float], float] = learning_rate
+        self.n_steps, self.batch_size, self.n_epochs = n_steps, batch_size, n_epochs
         self.gamma, self.gae_lambda, self.clip_range = gamma, gae_lambda, clip_range
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.value_warmup, self.schedule_timesteps, self.seed, self.num_envs = (
@@ -132,7 +134,8 @@ class PPO(Learner):
         env = vector_env(self.env, self.num_envs, place)
         self.generator.manual_seed(place)
         self.interaction: Interaction = self.agent.interaction(self.agent, env, self.gamma, self.generator)
-        self.interaction.restart(None if is_id(self.env) else place)
+        # Below 2^29: a text environment takes the seed as a level's, and those of evaluation start at 2^30.
+        self.interaction.restart(None if is_id(self.env) else place % 2**29)
         first = 0 if self.schedule_timesteps else self.num_timesteps
         self._schedule = (first, max(self.schedule_timesteps or total_timesteps, 1))
 

@@ -120,3 +120,15 @@ def test_other_environments_are_refused(env):
 def test_a_negative_number_of_timesteps_is_refused(recall_env):
     with pytest.raises(ValueError, match="total_timesteps"):
         PPO(recall_env(2), **SMALL).learn(-1)
+
+
+def test_a_schedule_is_followed_and_given_again_when_loading(recall_env, tmp_path):
+    rates = []
+    learner = PPO(recall_env(4), learning_rate=lambda remaining: 1e-3 * remaining, schedule_timesteps=128, **SMALL)
+    for _ in range(4):
+        learner.learn(32, callback=lambda told: rates.append(told.optimizer.param_groups[0]["lr"]))
+    assert rates == pytest.approx([0.75e-3, 0.5e-3, 0.25e-3, 0.0])
+    learner.save(tmp_path)
+    with pytest.raises(ValueError, match="learning_rate"):
+        PPO.load(tmp_path, recall_env(4))
+    assert PPO.load(tmp_path, recall_env(4), learning_rate=1e-3).num_timesteps == 128
