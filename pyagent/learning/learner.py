@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,10 @@ class Learner(ABC):
     ) -> tuple[Any, Any]:
         """Actions for texts and the state to hand back; see `LanguageAgent.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
+
+    def frozen(self) -> AbstractContextManager[LanguageAgent]:
+        """For acting many steps; see `LanguageAgent.frozen`."""
+        return self.agent.frozen()
 
     def log(self, figures: dict[str, float]) -> None:
         """Writes figures at the current timestep (counted from `first_step`)."""

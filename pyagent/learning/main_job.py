@@ -166,7 +166,13 @@ class _MainJob:
         self.agent.load_state_dict(self.final_weights)
         self.agent.save(self.folder.path)
         results = {
-            level: evaluate_agents(self.agent, {name: w for name, w in stages.items() if w}, level, self.config)
+            level: evaluate_agents(
+                self.agent,
+                {name: w for name, w in stages.items() if w},
+                level,
+                self.config,
+                lambda _: self._end_if_asked(),
+            )
             for level in self.levels
         }
         result = MainJobResult(self.config.level, results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -46,19 +46,28 @@ class MainJobResult:
 
 
 def evaluate_agents(
-    agent: LanguageAgent, stages: Mapping[str, dict[str, Tensor]], level: str, config: MainJobConfig
+    agent: LanguageAgent,
+    stages: Mapping[str, dict[str, Tensor]],
+    level: str,
+    config: MainJobConfig,
+    on_episode: Callable[[int], None] | None = None,
 ) -> dict[str, EpisodeStatistics]:
     """Random actions, then the agent with the weights of each stage, greedy, one episode a seed.
 
-    The agent is left with the weights it came with.
+    The agent is left with the weights it came with. `on_episode` is told how many episodes of the running agent have
+    ended, whenever one does.
     """
     seeds = evaluation_seeds(config.evaluation_episodes, config.first_evaluation_seed)
     before = {name: weight.clone() for name, weight in agent.state_dict().items()}
-    results = {"random": evaluate_seeds(RandomPolicy(make(level).action_space), lambda: make(level), seeds)}
+    results = {
+        "random": evaluate_seeds(
+            RandomPolicy(make(level).action_space), lambda: make(level), seeds, on_episode=on_episode
+        )
+    }
     for stage, weights in stages.items():
         agent.load_state_dict(weights)
         with agent.frozen():
-            results[stage] = evaluate_seeds(agent, lambda: make(level), seeds)
+            results[stage] = evaluate_seeds(agent, lambda: make(level), seeds, on_episode=on_episode)
     agent.load_state_dict(before)
     return results
 
