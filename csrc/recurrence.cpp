@@ -21,7 +21,7 @@ void check_cell(int64_t cell) {
   STD_TORCH_CHECK(cell >= 0 && cell < kNumCells, "cell: got ", cell, ", want 0 to ", kNumCells - 1);
 }
 
-void check_units(int64_t H) { STD_TORCH_CHECK(H > 0 && H <= kMostUnits, "H: got ", H, ", want 1 to ", kMostUnits); }
+void check_units(int64_t H) { STD_TORCH_CHECK(H <= kMostUnits, "H: got ", H, ", want 0 to ", kMostUnits); }
 
 Sizes sizes_of(const Tensor& rows, const OptionalTensor& row_index, int64_t cell) {
   check_cell(cell);
@@ -74,6 +74,7 @@ struct Inputs {
 
 template <class T, class Args>
 void run_lanes(void (*kernel)(const Args&, int64_t, int64_t, void*), const Args& args, int64_t flops) {
+  if (args.H == 0) return;  // however long: nothing to compute
   const int64_t lane_bytes = kernels<T>().recurrence_scratch_bytes(1, args.cell, args.H);
   const auto memory = scratch<char>(args.B * lane_bytes);
   parallel_over(args.B, flops,
@@ -112,6 +113,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& rows, c
 // them.
 template <class T>
 void weight_gradient(const BackwardArgs<T>& args, T* grad_weight, T* grad_bias_hn) {
+  if (args.H == 0) return;
   const int64_t T_ = args.T_, B = args.B, H = args.H, GH = gates_of(args.cell) * H, own = args.cell == kGru ? H : 0;
   std::vector<const T*> h_prev(static_cast<size_t>(T_ * B));
   for (int64_t at = 0; at < T_ * B; ++at) {

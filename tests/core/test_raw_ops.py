@@ -99,7 +99,7 @@ HOSTILE = [
     (ops.recurrence_step, STEP, {"bias_hn": f32(H)}),
     (ops.recurrence_step, STEP, {"reset": torch.zeros(B + 1, dtype=torch.bool)}),
     (ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"weight_hh": f32(20)}),
-    (ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"weight_hh": f32(0, 0)}),
+    (ops.recurrence_pack, {"weight_hh": f32(20, 5), "cell": LSTM}, {"weight_hh": f32(0, 5)}),
     (ops.linear_forward, LINEAR, {"input": f32(3, 5)}),
     (ops.linear_forward, LINEAR, {"input": f32(3)}),
     (ops.linear_forward, LINEAR, {"weight": f32(4)}),
@@ -169,3 +169,10 @@ def test_an_endless_but_empty_sequence_ends():
     output, h_n, _, _, _ = ops.recurrence_forward(rows, None, f32(4, 1), None, None, None, None, None, LSTM, False)
     assert output.shape == (2**40, 0, 1)
     assert h_n.shape == (0, 1)
+
+
+def test_an_endless_sequence_of_no_units_ends():
+    rows = torch.empty(2**40, 1, 0)
+    output, h_n, _, _, _ = ops.recurrence_forward(rows, None, f32(0, 0), None, None, None, None, None, LSTM, False)
+    assert output.shape == (2**40, 1, 0)
+    assert h_n.shape == (1, 0)
