@@ -32,7 +32,18 @@ class Case(NamedTuple):
 
 EVERY_OPTION = [Case(6, 5, 7, *options) for options in product((False, True), repeat=4)]
 # Empty, single, around a vector's width, several panels wide, many groups of lanes.
-ODD_SIZES = [(0, 3, 4), (4, 0, 5), (0, 0, 2), (1, 1, 1), (5, 2, 1), (3, 2, 8), (4, 3, 17), (3, 29, 33), (2, 3, 130), (3, 2, 0)]
+ODD_SIZES = [
+    (0, 3, 4),
+    (4, 0, 5),
+    (0, 0, 2),
+    (1, 1, 1),
+    (5, 2, 1),
+    (3, 2, 8),
+    (4, 3, 17),
+    (3, 29, 33),
+    (2, 3, 130),
+    (3, 2, 0),
+]
 CASES = EVERY_OPTION + [
     Case(*size, *options) for size in ODD_SIZES for options in ((False, False, False, True), (True,) * 4)
 ]
@@ -53,7 +64,7 @@ def sample_inputs(cell, case, dtype=torch.float64, seed=0):
     return {
         "rows": draw(R, width) if case.row_index else draw(T, B, width),
         "row_index": torch.randint(0, R, (T, B), generator=random) if case.row_index else None,
-        "weight_hh": draw(width, H, scale=H**-0.5),
+        "weight_hh": draw(width, H, scale=max(H, 1) ** -0.5),
         "bias_hn": draw(H) if cell == "gru" and case.state else None,
         "h_0": draw(B, H) if case.state else None,
         "c_0": draw(B, H) if cell == "lstm" and case.state else None,
