@@ -88,5 +88,5 @@ def write_report(folder: RunFolder, result: MainJobResult) -> None:
         keys=("rollout/success_rate",),
         x="time/total_timesteps",
         levels={name: episodes.success_rate for name, episodes in result.results[result.level].items()},
-        title=f"{result.level} and an easier level: success while reinforcement learning goes on",
+        title=f"{result.level.split('/')[-1]}: unseen levels (dashed), rollouts of both levels (line)",
     )
