@@ -103,14 +103,16 @@ def evaluate(model: SentimentClassifier, examples: Examples) -> tuple[float, int
     return loss / len(examples.labels), right
 
 
-def train(model: SentimentClassifier, train: Examples, validation: Examples, epochs: int, seed: int, name: str) -> None:
+def train(
+    model: SentimentClassifier, training: Examples, validation: Examples, epochs: int, seed: int, name: str
+) -> None:
     """Trains until the validation loss stops falling; leaves the weights where it was lowest."""
     generator = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, DECAY)
     best_loss, best_epoch, best = float("inf"), 0, model.state_dict()
     for epoch in range(1, epochs + 1):
-        train_epoch(model, train.batches(BATCH, generator), optimizer, f"{name} epoch {epoch}")
+        train_epoch(model, training.batches(BATCH, generator), optimizer, f"{name} epoch {epoch}")
         schedule.step()
         loss, right = evaluate(model, validation)
         print(f"{name} epoch {epoch}: validation loss {loss:.3f}, accuracy {right / len(validation.labels):.3f}")
