@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyagent import native
-from pyagent.ops.checks import check_tensor
+from pyagent.ops.checks import check_tensor, one_device
 
 
 def gae(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
@@ -61,4 +61,5 @@ if native.available:
 
     @torch.library.register_fake("pyagent::gae")
     def _(r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float) -> Tensor:
+        one_device("gae", (r_t, discount_t, v))
         return r_t.new_empty(r_t.shape)

@@ -121,3 +121,9 @@ def wrong(**changes):
 def test_bad_input_names_the_argument(arguments, error, message):
     with pytest.raises(error, match=message):
         gae(**arguments)
+
+
+def test_the_raw_op_refuses_tensors_on_several_devices():
+    r_t, v = torch.zeros(3, 2), torch.zeros(4, 2)
+    with pytest.raises(RuntimeError, match="want one device"):
+        torch.ops.pyagent.gae.default(r_t, torch.zeros(3, 2, device="meta"), v, 0.9)
