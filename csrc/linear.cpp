@@ -4,18 +4,12 @@
 #include <tuple>
 
 #include "core/dispatch.h"
+#include "multiply.h"
 #include "parallel.h"
 #include "tensors.h"
 
 namespace pyagent {
 namespace {
-
-template <class T>
-void multiply(const MatmulArgs<T>& p) {
-  const int64_t bytes = kernels<T>().matmul_scratch_bytes(p);
-  parallel_over(p.M, 2 * p.M * p.N * p.K,
-                [&](int64_t begin, int64_t end) { kernels<T>().matmul(p, begin, end, scratch<char>(bytes).get()); });
-}
 
 void check_matrix(const char* name, const Tensor& tensor) {
   STD_TORCH_CHECK(tensor.dim() == 2, name, ": got ", tensor.dim(), " dimensions, want 2");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/dispatch.h"
+#include "multiply.h"
 #include "parallel.h"
 #include "tensors.h"
 
@@ -127,9 +128,7 @@ void weight_gradient(const BackwardArgs<T>& args, T* grad_weight, T* grad_bias_h
     p.a = {grad, stride, nullptr}, p.a_transposed = true;
     p.b = {nullptr, 0, h_prev.data()};
     p.c = out, p.c_stride = H;
-    const int64_t bytes = kernels<T>().matmul_scratch_bytes(p);
-    parallel_over(units, 2 * units * H * T_ * B,
-                  [&](int64_t begin, int64_t end) { kernels<T>().matmul(p, begin, end, scratch<char>(bytes).get()); });
+    multiply(p);
   };
   product(args.grad_gates, GH, GH - own, grad_weight);
   if (args.cell != kGru) return;
