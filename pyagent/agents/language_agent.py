@@ -17,7 +17,7 @@ from pyagent.agents.generation import Generation
 from pyagent.agents.interaction import Interaction
 from pyagent.agents.state_tracking import recurrent_core
 from pyagent.agents.understanding import Understanding
-from pyagent.files import write_atomically
+from pyagent.files import load_weights, save_weights, write_atomically
 from pyagent.nn.recurrent import State
 from pyagent.text import Tokenizer
 
@@ -153,13 +153,10 @@ class LanguageAgent(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes `tokenizer.json`, `weights.safetensors` and `config.json` into the folder `path`."""
-        from safetensors.torch import save
-
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder / "tokenizer.json")
-        weights = {name: weight.detach().cpu().contiguous().clone() for name, weight in self.state_dict().items()}
-        write_atomically(folder / "weights.safetensors", save(weights))
+        save_weights(folder / "weights.safetensors", self.state_dict())
         config = {}
         if (folder / "config.json").is_file():  # a run's folder: its settings stay
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -174,8 +171,6 @@ class LanguageAgent(nn.Module):
             FileNotFoundError: the folder lacks one of the files.
             ValueError: the files do not hold an agent.
         """
-        from safetensors.torch import load
-
         folder = Path(path)
         for name in ("config.json", "tokenizer.json", "weights.safetensors"):
             if not (folder / name).is_file():
@@ -185,7 +180,7 @@ class LanguageAgent(nn.Module):
             raise ValueError(f"{folder / 'config.json'} describes no agent")
         agent = cls(Tokenizer.load(folder / "tokenizer.json"), **{**config, **parts})
         try:
-            agent.load_state_dict(load((folder / "weights.safetensors").read_bytes()))
+            agent.load_state_dict(load_weights(folder / "weights.safetensors"))
         except RuntimeError as error:
             raise ValueError(f"{folder}: the weights are not those of this agent: {error}") from error
         return agent

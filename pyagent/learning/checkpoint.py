@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyagent.files import write_atomically
+from pyagent.files import safetensors_torch, write_atomically
 
 _FORMAT = "pyagent checkpoint 1"
 _TENSOR, _ARRAY, _TUPLE, _DICT, _FLOAT = "$tensor", "$array", "$tuple", "$dict", "$float"
@@ -26,7 +26,7 @@ def save_checkpoint(path: str | Path, tree: dict[str, Any]) -> None:
     Raises:
         TypeError: a value of another type; its place is named, and nothing is written.
     """
-    safetensors = _safetensors()
+    safetensors = safetensors_torch()
     tensors: dict[str, torch.Tensor] = {}
     encoded = json.dumps(_encode(tree, "", tensors), allow_nan=False)
     write_atomically(path, safetensors.save(tensors, metadata={"format": _FORMAT, "tree": encoded}))
@@ -39,7 +39,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a checkpoint.
     """
-    _safetensors()
+    safetensors_torch()
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -53,30 +53,6 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"{path} is not a checkpoint: want format {_FORMAT!r}, got {metadata.get('format')!r}")
     return _decode(json.loads(metadata["tree"]), tensors)
-
-
-def save_weights(path: str | Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write a `state_dict` as plain safetensors under its own names, atomically."""
-    safetensors = _safetensors()
-    write_atomically(path, safetensors.save(_apart(weights)))
-
-
-def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """A `state_dict` that `save_weights` wrote, on the CPU.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not a safetensors file.
-    """
-    safetensors = _safetensors()
-    from safetensors import SafetensorError
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    try:
-        return safetensors.load_file(str(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} holds no weights: {error}") from error
 
 
 def _encode(value: Any, place: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -143,16 +119,3 @@ def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
         if tag == _DICT:
             return {key: _decode(item, tensors) for key, item in content}
     return {key: _decode(item, tensors) for key, item in value.items()}
-
-
-def _apart(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tied weights as tensors of their own: safetensors refuses two names of one tensor."""
-    return {name: weight.detach().cpu().contiguous().clone() for name, weight in weights.items()}
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError("saving and loading needs safetensors: pip install 'pyagent[train]'") from error
-    return safetensors.torch

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from pyagent.files import write_atomically
-from pyagent.learning.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from pyagent.files import load_weights, save_weights, write_atomically
+from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 from pyagent.learning.logger import Logger, read_metrics
 
 

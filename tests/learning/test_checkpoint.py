@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyagent.learning.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from pyagent.files import load_weights, save_weights
+from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_a_tree_of_every_kind_comes_back(tmp_path: Path) -> None:
