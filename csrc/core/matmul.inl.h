@@ -24,6 +24,14 @@ constexpr int64_t kBlockColumns = kPanelColumns<T> * (1024 / static_cast<int64_t
 PYAGENT_INLINE int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
 
 template <class T>
+PYAGENT_INLINE void copy(const T* from, int64_t count, T* to) {
+  constexpr int64_t W = Simd<T>::kWidth;
+  int64_t i = 0;
+  for (; i + W <= count; i += W) store<T>(to + i, load(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+template <class T>
 PYAGENT_INLINE const T* row_of(const MatrixRows<T>& matrix, int64_t i) {
   return matrix.rows ? matrix.rows[i] : matrix.data + i * matrix.stride;
 }
@@ -43,42 +51,58 @@ int64_t matmul_scratch(const MatmulArgs<T>& p) {
   return elements * static_cast<int64_t>(sizeof(T));
 }
 
+// to[j * stride + i] = from[i][j], for at most a vector's width of rows.
+template <class T>
+PYAGENT_INLINE void copy_transposed(const T* const* from, int64_t rows, int64_t length, T* to, int64_t stride) {
+  constexpr int W = Simd<T>::kWidth;
+  int64_t j = 0;
+  for (; rows == W && j + W <= length; j += W) {
+    Vec<T> block[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) block[i] = load(from[i] + j);
+    transpose<T>(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) store<T>(to + (j + i) * stride, block[i]);
+  }
+  for (; j < length; ++j)
+    for (int64_t i = 0; i < rows; ++i) to[j * stride + i] = from[i][j];
+}
+
 // panels[panel][k][column] of B[k_begin.., n_begin..], `depth` by `columns`, padded with zeros to whole panels.
 template <class T>
 void pack_columns(const MatmulArgs<T>& p, int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, T* panels) {
-  constexpr int64_t P = kPanelColumns<T>;
+  constexpr int64_t P = kPanelColumns<T>, W = Simd<T>::kWidth;
   for (int64_t n = 0; n < columns; n += P, panels += P * depth) {
-    const int64_t width = columns - n < P ? columns - n : P;
+    const int64_t width = at_most(columns - n, P);
     if (width < P)
       for (int64_t i = 0; i < P * depth; ++i) panels[i] = T(0);
     if (p.b_transposed) {
-      for (int64_t j = 0; j < width; ++j) {
-        const T* from = row_of(p.b, n_begin + n + j) + k_begin;
-        for (int64_t k = 0; k < depth; ++k) panels[k * P + j] = from[k];
+      for (int64_t j = 0; j < width; j += W) {
+        const T* from[W];
+        const int64_t rows = at_most(width - j, W);
+        for (int64_t i = 0; i < rows; ++i) from[i] = row_of(p.b, n_begin + n + j + i) + k_begin;
+        copy_transposed(from, rows, depth, panels + j, P);
       }
     } else {
-      for (int64_t k = 0; k < depth; ++k) {
-        const T* from = row_of(p.b, k_begin + k) + n_begin + n;
-        for (int64_t j = 0; j < width; ++j) panels[k * P + j] = from[j];
-      }
+      for (int64_t k = 0; k < depth; ++k) copy(row_of(p.b, k_begin + k) + n_begin + n, width, panels + k * P);
     }
   }
 }
 
-// rows[m][k] of A[m_begin.., k_begin..], from A stored with k outside; a cache line of each row at a time.
+// rows[m][k] of A[m_begin.., k_begin..], from A stored with k outside.
 template <class T>
 void pack_rows(const MatmulArgs<T>& p, int64_t m_begin, int64_t count, int64_t k_begin, int64_t depth, T* rows) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t k = 0; k < depth; k += kLine) {
-    const T* from[kLine];
-    const int64_t width = at_most(depth - k, kLine);
+  constexpr int64_t W = Simd<T>::kWidth;
+  for (int64_t k = 0; k < depth; k += W) {
+    const T* from[W];
+    const int64_t width = at_most(depth - k, W);
     for (int64_t i = 0; i < width; ++i) from[i] = row_of(p.a, k_begin + k + i) + m_begin;
-    for (int64_t m = 0; m < count; ++m)
-      for (int64_t i = 0; i < width; ++i) rows[m * kRowStride + k + i] = from[i][m];
+    copy_transposed(from, width, count, rows + k, kRowStride);
   }
 }
 
-// C[m_begin + 0..count, n_begin + 0..columns] += A's rows times the packed panels; the first k starts from the bias.
+// C[m_begin + 0..count, n_begin + 0..columns] += A times the packed panels; the first k starts from the bias.
+// A's rows are those of `a` from a_begin on.
 template <class T>
 void multiply_block(const MatmulArgs<T>& p, const MatrixRows<T>& a, int64_t a_begin, int64_t m_begin, int64_t count,
                     int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, const T* panels) {

@@ -101,6 +101,37 @@ PYAGENT_INLINE T sum_lanes(Vec<T> v) {
   return sum;
 }
 
+// The first halves, or the second, of a and b in turns: a0 b0 a1 b1 …
+template <class T, bool kSecond>
+PYAGENT_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b) {
+  constexpr int W = Simd<T>::kWidth;
+#if defined(__clang__)
+  Vec<T> turns{};
+  for (int i = 0; i < W; ++i) turns[i] = (i % 2 ? b : a)[i / 2 + (kSecond ? W / 2 : 0)];
+  return turns;
+#else
+  typename Simd<T>::Int from{};
+  for (int i = 0; i < W; ++i) from[i] = i / 2 + (kSecond ? W / 2 : 0) + (i % 2 ? W : 0);
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+
+// A perfect shuffle of all elements turns their numbers' bits by one place, log2 W of them swap rows and columns.
+template <class T>
+PYAGENT_INLINE void transpose(Vec<T> (&rows)[Simd<T>::kWidth]) {
+  constexpr int W = Simd<T>::kWidth;
+  for (int width = W; width > 1; width /= 2) {
+    Vec<T> before[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) before[i] = rows[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < W / 2; ++i) {
+      rows[2 * i] = interleave<T, false>(before[i], before[i + W / 2]);
+      rows[2 * i + 1] = interleave<T, true>(before[i], before[i + W / 2]);
+    }
+  }
+}
+
 // What exp needs of each type: log2(e), ln 2 in two parts (Cody and Waite), the number whose addition rounds to an
 // integer, the range in which 2^n is a normal number, and exp's Taylor coefficients up to rounding error on |r| <=
 // ln2/2.
