@@ -39,7 +39,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
   const Argument<T> g("grad", grad, {M, N}), x("input", input, {M, K}), w("weight", weight, {N, K});
   Tensor grad_input = need_input ? new_tensor<T>({M, K}) : new_tensor<T>({0});
   Tensor grad_weight = need_weight ? new_tensor<T>({N, K}) : new_tensor<T>({0});
-  Tensor grad_bias = need_bias ? new_tensor<T>({N}) : new_tensor<T>({0});
+  Tensor grad_bias = zero_tensor<T>(need_bias, {N});
   MatmulArgs<T> p{};
   p.N = K, p.c_stride = K;
   if (need_input) {
@@ -56,11 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
     p.c = data<T>(grad_weight);
     multiply(p);
   }
-  if (need_bias) {
-    parallel_over(N, 4 * M * N, [&](int64_t begin, int64_t end) {
-      kernels<T>().sum_rows(g.get(), M, N, nullptr, 1, data<T>(grad_bias), begin, end);
-    });
-  }
+  if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<T>(grad_bias), 0}, N);
   return {grad_input, grad_weight, grad_bias};
 }
 

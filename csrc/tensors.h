@@ -10,6 +10,7 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <optional>
 
@@ -61,6 +62,15 @@ Tensor new_tensor(Shape shape) {
 template <class T>
 T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
+}
+
+// Of zeros; or empty, where it is not wanted.
+template <class T>
+Tensor zero_tensor(bool wanted, Shape shape) {
+  if (!wanted) return new_tensor<T>({0});
+  Tensor tensor = new_tensor<T>(shape);
+  std::memset(tensor.data_ptr(), 0, static_cast<size_t>(tensor.numel()) * sizeof(T));
+  return tensor;
 }
 
 // A contiguous copy, made without torch's threads.

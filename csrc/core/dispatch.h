@@ -9,8 +9,10 @@ namespace pyagent {
 enum Cell : int64_t { kTanh = 0, kRelu = 1, kGru = 2, kLstm = 3, kNumCells = 4 };
 
 constexpr int64_t gates_of(int64_t cell) { return cell == kLstm ? 4 : cell == kGru ? 3 : 1; }
-// Rows of H values kept a step for the backward pass: LSTM i f g o; GRU r z n and W_hn h + b_hn.
+// Rows of H values kept a step for the backward pass: LSTM i f g o; GRU r z, W_hn h + b_hn, n.
 constexpr int64_t saved_gates_of(int64_t cell) { return cell == kLstm || cell == kGru ? 4 : 0; }
+// Rows of H gradients a step, each of what was saved in its place; the first gates_of(cell) are those of W_hh h.
+constexpr int64_t gate_gradients_of(int64_t cell) { return cell == kLstm || cell == kGru ? 4 : 1; }
 
 // So that no size computed from H overflows.
 constexpr int64_t kMostUnits = int64_t{1} << 24;
@@ -20,6 +22,7 @@ template <class T>
 struct RecurrenceArgs {
   int64_t cell, T_, B, H;
   const T* rows;             // [R, G*H] with row_index, else [T, B, G*H]
+  int64_t row_stride;        // between rows, at least G*H
   const int64_t* row_index;  // [T, B], each in [0, R)
   const T* packed_hh;        // what pack_forward wrote
   const T* products;         // [B, G*H]: W_hh h_0, instead of packed_hh where T = 1
@@ -31,13 +34,14 @@ struct RecurrenceArgs {
   const T* zeros;            // at least G*H zeros
 };
 
+// Gates may be written over the rows (same stride, no row_index), and the output over the rows where a cell saves no
+// gates: a row is read before anything takes its place.
 template <class T>
 struct ForwardArgs : RecurrenceArgs<T> {
   T* output;  // [T, B, H]
-  T* h_n;     // [B, H]
-  T* c_n;     // [B, H], LSTM only
   T* gates;   // [T, B, saved_gates * H] or null
-  T* cells;   // [T, B, H], LSTM only, or null
+  T* cells;   // [T, B, H], LSTM only, or null:
+  T* c;       // [B, H]: the state, updated in place (c_0 is not read)
 };
 
 template <class T>
@@ -49,8 +53,7 @@ struct BackwardArgs : RecurrenceArgs<T> {
   const T* grad_output;  // [T, B, H]
   const T* grad_h_n;     // [B, H]
   const T* grad_c_n;     // [B, H]
-  T* grad_gates;         // [T, B, G*H]: of the input pre-activations
-  T* grad_hn;            // [T, B, H], GRU only: of W_hn h + b_hn
+  T* grad_gates;         // [T, B, gate_gradients * H], may be the memory of gates
   T* carry;              // [B, H] scratch: LSTM's gradient of c, GRU's direct path to h
   T* grad_h_0;           // [B, H] or null
   T* grad_c_0;           // [B, H] or null
@@ -71,9 +74,20 @@ struct MatmulArgs {
   int64_t M, N, K;
   MatrixRows<T> a, b;
   bool a_transposed, b_transposed;
-  const T* bias;  // [N] or null
-  T* c;           // [M, N]
+  const T* bias;    // [N] or null
+  bool accumulate;  // sums start from C instead of the bias
+  T* c;             // [M, N]
   int64_t c_stride;
+};
+
+// Sums over rows that share an index.
+template <class T>
+struct RowSumArgs {
+  const T* data;  // [count] rows
+  int64_t stride, count;
+  const int64_t* index;  // [count], or null: all are one row
+  T* out;
+  int64_t out_stride;
 };
 
 template <class T>
@@ -87,10 +101,8 @@ struct Kernels {
   void (*recurrence_backward)(const BackwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
   int64_t (*matmul_scratch_bytes)(const MatmulArgs<T>&);
   void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
-  // out[r, c] = sum of data[i, c] over the i with index[i] == r, in the order of i (index null: one row), c in the
-  // range.
-  void (*sum_rows)(const T* data, int64_t count, int64_t columns, const int64_t* index, int64_t rows, T* out,
-                   int64_t c_begin, int64_t c_end);
+  // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.
+  void (*sum_rows)(const RowSumArgs<T>&, int64_t c_begin, int64_t c_end);
 };
 
 struct Target {

@@ -117,7 +117,7 @@ void multiply_block(const MatmulArgs<T>& p, const MatrixRows<T>& a, int64_t a_be
       for (int m = 0; m < M; ++m) {
         rows[m] = row_of(a, a_begin + first + m) + (p.a_transposed ? 0 : k_begin);
         c[m] = p.c + (m_begin + first + m) * p.c_stride + n_begin + n;
-        const T* start = k_begin > 0 ? c[m] : p.bias ? p.bias + n_begin + n : nullptr;
+        const T* start = k_begin > 0 || p.accumulate ? c[m] : p.bias ? p.bias + n_begin + n : nullptr;
 #pragma GCC unroll 16
         for (int i = 0; i < N; ++i)
           sum[m][i] = start && columns - n > i * W ? load_first(start + i * W, columns - n - i * W) : Vec<T>{};
@@ -160,7 +160,10 @@ void dot_products(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end) {
       T total[kSums];
 #pragma GCC unroll 16
       for (int i = 0; i < kSums; ++i) total[i] = sum_lanes<T>(sum[i]);
-      for (int64_t i = 0; i < count; ++i) p.c[m * p.c_stride + n + i] = total[i] + (p.bias ? p.bias[n + i] : T(0));
+      for (int64_t i = 0; i < count; ++i) {
+        T* c = p.c + m * p.c_stride + n + i;
+        *c = total[i] + (p.accumulate ? *c : p.bias ? p.bias[n + i] : T(0));
+      }
     }
   }
 }
@@ -171,6 +174,7 @@ void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratc
   T* panels = static_cast<T*>(scratch);
   T* packed_rows = panels + kBlockColumns<T> * kDepth;
   if (p.K == 0) {
+    if (p.accumulate) return;
     for (int64_t m = m_begin; m < m_end; ++m)
       for (int64_t n = 0; n < p.N; ++n) p.c[m * p.c_stride + n] = p.bias ? p.bias[n] : T(0);
     return;
@@ -194,13 +198,10 @@ void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratc
 }
 
 template <class T>
-void sum_rows(const T* data, int64_t count, int64_t columns, const int64_t* index, int64_t rows, T* out,
-              int64_t c_begin, int64_t c_end) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = c_begin; c < c_end; ++c) out[r * columns + c] = T(0);
-  for (int64_t i = 0; i < count; ++i) {
-    const T* from = data + i * columns;
-    T* to = out + (index ? index[i] : 0) * columns;
+void sum_rows(const RowSumArgs<T>& p, int64_t c_begin, int64_t c_end) {
+  for (int64_t i = 0; i < p.count; ++i) {
+    const T* from = p.data + i * p.stride;
+    T* to = p.out + (p.index ? p.index[i] : 0) * p.out_stride;
     for (int64_t c = c_begin; c < c_end; ++c) to[c] += from[c];
   }
 }

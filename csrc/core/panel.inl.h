@@ -72,6 +72,15 @@ PYAGENT_INLINE void for_row_groups(int64_t rows, const F& f) {
   }
 }
 
+// Calls f(All{}) where `units` of the n exist, else f(n): the usual case without a check a vector.
+template <class F>
+PYAGENT_INLINE void with_whole_blocks(int64_t n, int64_t units, const F& f) {
+  if (n >= units)
+    f(All{});
+  else
+    f(n);
+}
+
 PYAGENT_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace

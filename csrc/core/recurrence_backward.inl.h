@@ -33,7 +33,6 @@ void pack_backward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
 template <class T>
 struct BackwardLane {
   const T* next_gates;  // grad_gates[t+1], zeros where nothing flows back
-  const T* next_hn;     // grad_hn[t+1] (GRU)
   const T* grad_output;
   const T* grad_state;  // what reaches h past W_hh: the final state's gradient, or the GRU's direct path
   const T* grad_c;      // gradient of c_t from t+1 (LSTM)
@@ -43,7 +42,6 @@ struct BackwardLane {
   const T* c_prev;
   const T* gates;
   T* grad_gates;
-  T* grad_hn;
   T* carry;
   T* grad_h_0;
 };
@@ -57,11 +55,10 @@ int64_t recurrence_scratch(int64_t lanes, int64_t, int64_t) {
 // What flows into lane b's state after step t; t = -1 is the initial state.
 template <class T>
 void gather_flow(const BackwardArgs<T>& p, int64_t t, int64_t b, int64_t length, BackwardLane<T>& lane) {
-  const int64_t H = p.H, GH = gates_of(p.cell) * H, next = (t + 1) * p.B + b;
+  const int64_t H = p.H, next = (t + 1) * p.B + b;
   const bool last = t == length - 1, cut = !last && p.reset && p.reset[next];
   lane.carry = p.carry + b * H;
-  lane.next_gates = last || cut ? p.zeros : p.grad_gates + next * GH;
-  lane.next_hn = last || cut || p.cell != kGru ? p.zeros : p.grad_hn + next * H;
+  lane.next_gates = last || cut ? p.zeros : p.grad_gates + next * gate_gradients_of(p.cell) * H;
   const T* carried = cut ? p.zeros : lane.carry;
   const T* final_h = p.grad_h_n ? p.grad_h_n + b * H : p.zeros;
   const T* final_c = p.grad_c_n ? p.grad_c_n + b * H : p.zeros;
@@ -71,13 +68,12 @@ void gather_flow(const BackwardArgs<T>& p, int64_t t, int64_t b, int64_t length,
 
 template <class T>
 int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64_t b_end, BackwardLane<T>* lanes) {
-  const int64_t H = p.H, GH = gates_of(p.cell) * H;
+  const int64_t H = p.H, width = gate_gradients_of(p.cell) * H;
   int64_t count = 0;
   for (int64_t b = b_begin; b < b_end; ++b) {
     const int64_t at = t * p.B + b, length = p.lengths ? p.lengths[b] : p.T_;
     if (t >= length) {
-      for (int64_t j = 0; j < GH; ++j) p.grad_gates[at * GH + j] = T(0);
-      for (int64_t j = 0; j < H && p.cell == kGru; ++j) p.grad_hn[at * H + j] = T(0);
+      for (int64_t j = 0; j < width; ++j) p.grad_gates[at * width + j] = T(0);
       continue;
     }
     BackwardLane<T>& lane = lanes[count++];
@@ -87,8 +83,7 @@ int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64
     lane.h = p.output + at * H;
     lane.h_prev = fresh ? p.zeros : t > 0 ? lane.h - p.B * H : p.h_0 ? p.h_0 + b * H : p.zeros;
     lane.gates = p.gates + at * saved_gates_of(p.cell) * H;
-    lane.grad_gates = p.grad_gates + at * GH;
-    if (p.cell == kGru) lane.grad_hn = p.grad_hn + at * H;
+    lane.grad_gates = p.grad_gates + at * width;
     if (p.cell != kLstm) continue;
     lane.c = p.cells + at * H;
     lane.c_prev = fresh ? p.zeros : t > 0 ? lane.c - p.B * H : p.c_0 ? p.c_0 + b * H : p.zeros;
@@ -97,8 +92,8 @@ int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64
 }
 
 // One block of units of one lane: the gradient of h in, the gradients of the gates out.
-template <class T, int64_t kCell>
-PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, int64_t H, int64_t u, int64_t n) {
+template <class T, int64_t kCell, class Count>
+PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, int64_t H, int64_t u, Count n) {
   const auto gate = [&](int g) { return load_first(lane.gates + g * H + u, n); };
   const auto emit = [&](int g, Vec<T> value) { store_first<T>(lane.grad_gates + g * H + u, value, n); };
   const T one = 1;
@@ -112,12 +107,12 @@ PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, i
     emit(3, dh * tanh_c * o * (one - o));
     store_first<T>(lane.carry + u, dc * f, n);
   } else if constexpr (kCell == kGru) {
-    const Vec<T> r = gate(0), z = gate(1), candidate = gate(2), hn = gate(3);
+    const Vec<T> r = gate(0), z = gate(1), hn = gate(2), candidate = gate(3);
     const Vec<T> dn = dh * (one - z) * (one - candidate * candidate);
     emit(0, dn * hn * r * (one - r));
     emit(1, dh * (load_first(lane.h_prev + u, n) - candidate) * z * (one - z));
-    emit(2, dn);
-    store_first<T>(lane.grad_hn + u, dn * r, n);
+    emit(2, dn * r);
+    emit(3, dn);
     store_first<T>(lane.carry + u, dh * z, n);
   } else {
     const Vec<T> h = load_first(lane.h + u, n);
@@ -129,32 +124,48 @@ PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, i
 }
 
 // Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
+// Asks for what differentiate_cell will read of a panel's units while the sums are made. A panel is narrower than the
+// pages and strides that the processor's own prefetcher follows.
+template <class T, int64_t kCell>
+PYAGENT_INLINE void prefetch_panel(const BackwardLane<T>& lane, int64_t H, int64_t u) {
+  constexpr int W = Simd<T>::kWidth;
+#pragma GCC unroll 16
+  for (int i = 0; i < kPlainVectors; ++i) {
+    const int64_t at = u + i * W;
+    for (int g = 0; g < saved_gates_of(kCell); ++g) __builtin_prefetch(lane.gates + g * H + at, 1);
+    __builtin_prefetch(lane.grad_output + at);
+    if (kCell == kLstm) __builtin_prefetch(lane.c + at);
+    if (kCell == kLstm) __builtin_prefetch(lane.c_prev + at);
+    if (kCell != kLstm) __builtin_prefetch(lane.h_prev + at);
+  }
+}
+
 template <class T, int64_t kCell, class F>
 PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, const F& finish) {
   constexpr int N = kPlainVectors, W = Simd<T>::kWidth;
-  // The GRU's n gate reaches h through r * hn, so its third of W_hh takes another gradient.
-  const int64_t H = p.H, own = kCell == kGru ? H : 0, K = gates_of(kCell) * H - own;
+  const int64_t H = p.H, K = gates_of(kCell) * H;
   const T* panel = p.packed_backward;
-  for (int64_t u = 0; u < H; u += N * W, panel += N * W * (K + own)) {
-    for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
-      constexpr int M = decltype(size)::value;
-      const BackwardLane<T>* lane = lanes + first;
-      Vec<T> sum[M][N];
-      const T *gates[M], *hn[M];
+  for (int64_t u = 0; u < H; u += N * W, panel += N * W * K) {
+    with_whole_blocks(H - u, N * W, [&](auto n) {
+      for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
+        constexpr int M = decltype(size)::value;
+        const BackwardLane<T>* lane = lanes + first;
+        Vec<T> sum[M][N];
+        const T* gates[M];
 #pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) {
-        gates[m] = lane[m].next_gates;
-        hn[m] = lane[m].next_hn;
+        for (int m = 0; m < M; ++m) {
+          gates[m] = lane[m].next_gates;
 #pragma GCC unroll 16
-        for (int i = 0; i < N; ++i) sum[m][i] = Vec<T>{};
-      }
-      accumulate<T, M, N>(sum, gates, panel, K);
-      if constexpr (kCell == kGru) accumulate<T, M, N>(sum, hn, panel + K * N * W, own);
+          for (int i = 0; i < N; ++i) sum[m][i] = Vec<T>{};
+        }
+        for (int m = 0; m < M; ++m) prefetch_panel<T, kCell>(lane[m], H, u);
+        accumulate<T, M, N>(sum, gates, panel, K);
 #pragma GCC unroll 16
-      for (int m = 0; m < M; ++m)
+        for (int m = 0; m < M; ++m)
 #pragma GCC unroll 16
-        for (int i = 0; i < N; ++i)
-          if (u + i * W < H) finish(lane[m], sum[m][i], u + i * W, H - u - i * W);
+          for (int i = 0; i < N; ++i)
+            if (n > i * W) finish(lane[m], sum[m][i], u + i * W, n - i * W);
+      });
     });
   }
 }
@@ -163,7 +174,7 @@ template <class T, int64_t kCell>
 void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, BackwardLane<T>* lanes) {
   for (int64_t t = p.T_ - 1; t >= 0; --t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
-    flow_back<T, kCell>(p, lanes, count, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, int64_t n) {
+    flow_back<T, kCell>(p, lanes, count, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, auto n) {
       const Vec<T> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
       differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
     });
@@ -173,9 +184,9 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, Bac
     BackwardLane<T>& lane = lanes[b - b_begin];
     gather_flow(p, -1, b, p.lengths ? p.lengths[b] : p.T_, lane);
     lane.grad_h_0 = p.grad_h_0 + b * p.H;
-    if (kCell == kLstm) copy_row(lane.grad_c, p.grad_c_0 + b * p.H, p.H);
+    for (int64_t j = 0; j < p.H && kCell == kLstm; ++j) p.grad_c_0[b * p.H + j] = lane.grad_c[j];
   }
-  flow_back<T, kCell>(p, lanes, b_end - b_begin, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, int64_t n) {
+  flow_back<T, kCell>(p, lanes, b_end - b_begin, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, auto n) {
     store_first<T>(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
   });
 }

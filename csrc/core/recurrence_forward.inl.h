@@ -54,7 +54,7 @@ int64_t forward_scratch(int64_t lanes) {
 // The lanes of [b_begin, b_end) that are alive at t; returns how many.
 template <class T>
 int64_t gather_lanes(const ForwardArgs<T>& p, int64_t t, int64_t b_begin, int64_t b_end, ForwardLane<T>* lanes) {
-  const int64_t H = p.H, GH = gates_of(p.cell) * H, saved = saved_gates_of(p.cell) * H;
+  const int64_t H = p.H, saved = saved_gates_of(p.cell) * H;
   int64_t count = 0;
   for (int64_t b = b_begin; b < b_end; ++b) {
     const int64_t at = t * p.B + b;
@@ -64,22 +64,21 @@ int64_t gather_lanes(const ForwardArgs<T>& p, int64_t t, int64_t b_begin, int64_
     }
     ForwardLane<T>& lane = lanes[count++];
     const bool fresh = p.reset && p.reset[at];
-    lane.row = p.rows + (p.row_index ? p.row_index[at] : at) * GH;
+    lane.row = p.rows + (p.row_index ? p.row_index[at] : at) * p.row_stride;
     lane.h = p.output + at * H;
     lane.gates = p.gates ? p.gates + at * saved : nullptr;
     lane.h_prev = fresh ? p.zeros : t > 0 ? lane.h - p.B * H : p.h_0 ? p.h_0 + b * H : p.zeros;
     if (p.cell != kLstm) continue;
-    // Without saved cells the state is kept in c_n and updated in place, element by element.
-    lane.c = p.cells ? p.cells + at * H : p.c_n + b * H;
-    const T* before = p.cells ? lane.c - p.B * H : lane.c;
-    lane.c_prev = fresh ? p.zeros : t > 0 ? before : p.c_0 ? p.c_0 + b * H : p.zeros;
+    lane.c = p.cells ? p.cells + at * H : p.c + b * H;
+    const T* before = !p.cells ? lane.c : t > 0 ? lane.c - p.B * H : p.c_0 ? p.c_0 + b * H : p.zeros;
+    lane.c_prev = fresh ? p.zeros : before;
   }
   return count;
 }
 
 // One block of units of one lane: sums in, state out. `n` units of the block exist.
-template <class T, int64_t kCell, int N>
-PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<T> (&sum)[N], int64_t H, int64_t u, int64_t n) {
+template <class T, int64_t kCell, int N, class Count>
+PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<T> (&sum)[N], int64_t H, int64_t u, Count n) {
   constexpr int W = Simd<T>::kWidth;
   if constexpr (kCell == kLstm) {
     const Vec<T> i = sigmoid<T>(sum[0]), f = sigmoid<T>(sum[1]), g = tanh<T>(sum[2]), o = sigmoid<T>(sum[3]);
@@ -99,13 +98,13 @@ PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<T> (&sum)[N], in
     if (lane.gates) {
       store_first<T>(lane.gates + u, r, n);
       store_first<T>(lane.gates + H + u, z, n);
-      store_first<T>(lane.gates + 2 * H + u, candidate, n);
-      store_first<T>(lane.gates + 3 * H + u, hn, n);
+      store_first<T>(lane.gates + 2 * H + u, hn, n);
+      store_first<T>(lane.gates + 3 * H + u, candidate, n);
     }
   } else {
 #pragma GCC unroll 16
     for (int block = 0; block < N; ++block) {
-      if (n <= block * W) break;
+      if (!(n > block * W)) break;
       const Vec<T> x = sum[block];
       Vec<T> h;
       if constexpr (kCell == kTanh)
@@ -118,9 +117,9 @@ PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<T> (&sum)[N], in
 }
 
 // What the sums start from: the input's pre-activations; the GRU's n gate starts from b_hn, its row is added after r.
-template <class T, int64_t kCell, int N>
+template <class T, int64_t kCell, int N, class Count>
 PYAGENT_INLINE void start_sums(const ForwardArgs<T>& p, const ForwardLane<T>& lane, Vec<T> (&sum)[N], int64_t u,
-                               int64_t n) {
+                               Count n) {
   constexpr int W = Simd<T>::kWidth;
 #pragma GCC unroll 16
   for (int i = 0; i < N; ++i) {
@@ -160,6 +159,27 @@ void step_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t count, const Fo
     }
 }
 
+// One step of one block of units (`n` exist) of all lanes.
+template <class T, int64_t kCell, class Count>
+PYAGENT_INLINE void forward_panel(const ForwardArgs<T>& p, const ForwardLane<T>* lanes, int64_t count, const T* panel,
+                                  int64_t u, Count n) {
+  constexpr int N = forward_gates(kCell) * forward_blocks(kCell);
+  for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
+    constexpr int M = decltype(size)::value;
+    const ForwardLane<T>* lane = lanes + first;
+    Vec<T> sum[M][N];
+    const T* h_prev[M];
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      h_prev[m] = lane[m].h_prev;
+      start_sums<T, kCell>(p, lane[m], sum[m], u, n);
+    }
+    accumulate<T, M, N>(sum, h_prev, panel, p.H);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) update_cell<T, kCell>(lane[m], sum[m], p.H, u, n);
+  });
+}
+
 template <class T, int64_t kCell>
 void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, ForwardLane<T>* lanes) {
   constexpr int N = forward_gates(kCell) * forward_blocks(kCell);
@@ -168,28 +188,9 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, Forwa
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
     if (p.products) return step_cell<T, kCell>(p, b_begin, count, lanes);
     const T* panel = p.packed_hh;
-    for (int64_t u = 0; u < H; u += units, panel += N * Simd<T>::kWidth * H) {
-      for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
-        constexpr int M = decltype(size)::value;
-        const ForwardLane<T>* lane = lanes + first;
-        Vec<T> sum[M][N];
-        const T* h_prev[M];
-#pragma GCC unroll 16
-        for (int m = 0; m < M; ++m) {
-          h_prev[m] = lane[m].h_prev;
-          start_sums<T, kCell>(p, lane[m], sum[m], u, H - u);
-        }
-        accumulate<T, M, N>(sum, h_prev, panel, H);
-#pragma GCC unroll 16
-        for (int m = 0; m < M; ++m) update_cell<T, kCell>(lane[m], sum[m], H, u, H - u);
-      });
-    }
+    for (int64_t u = 0; u < H; u += units, panel += N * Simd<T>::kWidth * H)
+      with_whole_blocks(H - u, units, [&](auto n) { forward_panel<T, kCell>(p, lanes, count, panel, u, n); });
   }
-}
-
-template <class T>
-PYAGENT_INLINE void copy_row(const T* from, T* to, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) to[j] = from[j];
 }
 
 template <class T>
@@ -208,14 +209,6 @@ void recurrence_forward(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end,
     case kLstm:
       forward_cell<T, kLstm>(p, b_begin, b_end, lanes);
       break;
-  }
-  const int64_t H = p.H;
-  for (int64_t b = b_begin; b < b_end; ++b) {
-    const int64_t length = p.lengths ? p.lengths[b] : p.T_, last = (length - 1) * p.B + b;
-    copy_row(length > 0 ? p.output + last * H : p.h_0 ? p.h_0 + b * H : p.zeros, p.h_n + b * H, H);
-    if (p.cell != kLstm) continue;
-    if (length == 0) copy_row(p.c_0 ? p.c_0 + b * H : p.zeros, p.c_n + b * H, H);
-    if (length > 0 && p.cells) copy_row(p.cells + last * H, p.c_n + b * H, H);
   }
 }
 

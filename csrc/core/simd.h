@@ -51,6 +51,21 @@ PYAGENT_INLINE void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
 }
 
+// A count of elements known to fill every vector asked for: what is left after some are taken fills the next one too.
+struct All {};
+constexpr All operator-(All, int64_t) { return {}; }
+constexpr bool operator>(All, int64_t) { return true; }
+
+template <class T>
+PYAGENT_INLINE Vec<T> load_first(const T* p, All) {
+  return load(p);
+}
+
+template <class T>
+PYAGENT_INLINE void store_first(T* p, Vec<T> v, All) {
+  store(p, v);
+}
+
 // The first n lanes, zeros behind them.
 template <class T>
 PYAGENT_INLINE Vec<T> load_first(const T* p, int64_t n) {
@@ -156,13 +171,18 @@ struct ExpConstants<double> {
                                              1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5};
 };
 
-// x = n ln2 + r; returns 2^n and e^r - 1. Clamped so that 2^n stays normal; NaN passes through r.
+// Within [low, high]; NaN stays NaN.
+template <class T>
+PYAGENT_INLINE Vec<T> clamp(Vec<T> x, T low, T high) {
+  x = x > broadcast(high) ? broadcast(high) : x;
+  return x < broadcast(low) ? broadcast(low) : x;
+}
+
+// x = n ln2 + r; returns 2^n and e^r - 1, for x in a range where 2^n is a normal number; NaN passes through r.
 template <class T>
 PYAGENT_INLINE void exp_parts(Vec<T> x, Vec<T>& power, Vec<T>& fraction_minus_1) {
   using K = ExpConstants<T>;
   using Int = typename Simd<T>::Int;
-  x = x > broadcast(K::kHighest) ? broadcast(K::kHighest) : x;
-  x = x < broadcast(K::kLowest) ? broadcast(K::kLowest) : x;
   const Vec<T> shifted = fma(x, broadcast(K::kLog2E), broadcast(K::kRound));
   const Vec<T> n = shifted - K::kRound;
   Vec<T> r = fma(n, broadcast(-K::kLn2High), x);
@@ -178,16 +198,15 @@ PYAGENT_INLINE void exp_parts(Vec<T> x, Vec<T>& power, Vec<T>& fraction_minus_1)
 template <class T>
 PYAGENT_INLINE Vec<T> sigmoid(Vec<T> x) {
   Vec<T> power, e;
-  exp_parts<T>(-x, power, e);
-  return T(1) / (T(1) + fma(power, e, power));
+  exp_parts<T>(clamp<T>(-x, ExpConstants<T>::kLowest, ExpConstants<T>::kHighest), power, e);
+  return T(1) / fma(power, e, power + T(1));
 }
 
 // tanh x = m / (m + 2) with m = e^2x - 1 = (2^n - 1) + 2^n (e^r - 1): no cancellation near 0.
 template <class T>
 PYAGENT_INLINE Vec<T> tanh(Vec<T> x) {
-  // Beyond 20 the result is 1 to the last bit of a double; the clamp keeps m finite and lets NaN pass.
-  x = x > broadcast(T(20)) ? broadcast(T(20)) : x;
-  x = x < broadcast(T(-20)) ? broadcast(T(-20)) : x;
+  // Beyond 20 the result is 1 to the last bit of a double; NaN passes.
+  x = clamp<T>(x, T(-20), T(20));
   Vec<T> power, e;
   exp_parts<T>(x + x, power, e);
   const Vec<T> m = fma(power, e, power - T(1));
