@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from pyagent.nn.frozen import Freezable
 from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State
-from pyagent.ops import distinct_tokens, linear
+from pyagent.ops import linear
 from pyagent.ops.checks import check_range, check_size, check_tensor
 
 TOKENS = (torch.int32, torch.int64)
@@ -88,20 +88,10 @@ class EmbeddingRecurrent(Freezable[Table]):
         check_tensor("input", input, axes, TOKENS, self.embedding.weight.device)
         tokens = (input.t() if self.rnn.batch_first else input).long()
         try:
-            rows, row_index = self._project(tokens)
-            return self.rnn.forward_rows(rows, row_index, state, reset, lengths)
+            return self.rnn.forward_layers(tokens, self.embedding, state, reset, lengths)
         except IndexError:
             check_range("input", input, 0, self.embedding.num_embeddings)
             raise
-
-    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of input pre-activations, and the row of each token."""
-        weights, embedding = self.rnn.layer_weights(0), self.embedding
-        # Where most of a small vocabulary occurs, looking for the absent costs more than projecting it too.
-        if 2 * embedding.num_embeddings <= tokens.numel() and embedding.padding_idx is None:
-            return linear(embedding.weight, weights.weight_ih, weights.bias), tokens
-        ids, row_index = distinct_tokens(tokens, embedding.num_embeddings)
-        return linear(embedding(ids), weights.weight_ih, weights.bias), row_index
 
     def step(self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
         """One time step without gradient or dropout: the acting path, fastest inside `frozen()`.

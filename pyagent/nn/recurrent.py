@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.nn.frozen import Freezable
-from pyagent.ops import linear, pack_weight, recurrence, recurrence_step
+from pyagent.ops import linear, pack_weight, recurrence_step, recurrent_layer
 from pyagent.ops.checks import check_size, check_tensor
 from pyagent.ops.recurrence import FLOATS, GATES
 
@@ -43,6 +43,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
         *,
         bidirectional: bool = False,
         proj_size: int = 0,
+        checkpoint_every: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -53,6 +54,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
             ("input_size", input_size, 0),
             ("hidden_size", hidden_size, 1),
             ("num_layers", num_layers, 1),
+            ("checkpoint_every", checkpoint_every, 1),
         ):
             check_size(name, size, least)
         if not 0.0 <= dropout <= 1.0:
@@ -61,6 +63,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
             raise TypeError(f"dtype: got {dtype}, want float32 or float64")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.checkpoint_every = checkpoint_every
         width = GATES[self.cell] * hidden_size
         for layer in range(num_layers):
             inputs = input_size if layer == 0 else hidden_size
@@ -104,28 +107,39 @@ class Recurrent(Freezable[list[LayerWeights]]):
         axes = ["B", "T"] if self.batch_first else ["T", "B"]
         like = self.parameter("weight_hh")
         check_tensor("input", input, [*axes, self.input_size], (like.dtype,), like.device)
-        weights = self.layer_weights(0)
-        rows = linear(input.transpose(0, 1) if self.batch_first else input, weights.weight_ih, weights.bias)
-        return self.forward_rows(rows, None, state, reset, lengths)
+        return self.forward_layers(input.transpose(0, 1) if self.batch_first else input, None, state, reset, lengths)
 
-    def forward_rows(
-        self, rows: Tensor, row_index: Tensor | None, state: State | None, reset: Tensor | None, lengths: Tensor | None
+    def forward_layers(
+        self,
+        input: Tensor,
+        embedding: nn.Embedding | None,
+        state: State | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
     ) -> tuple[Tensor, State]:
-        """`forward` from the first layer's input pre-activations (time first), as `pyagent.ops.recurrence` has them."""
-        T, B = (rows if row_index is None else row_index).shape[:2]
-        h_0, c_0 = self.split_state(state, B, rows)
+        """`forward` from time-first inputs: dense, or tokens with their embedding (see `pyagent.ops.recurrent_layer`)."""
+        T, B = input.shape[:2]
+        h_0, c_0 = self.split_state(state, B, self.parameter("weight_hh"))
         if reset is not None:
-            check_tensor("reset", reset, [B, T] if self.batch_first else [T, B], (torch.bool,), rows.device)
+            check_tensor("reset", reset, [B, T] if self.batch_first else [T, B], (torch.bool,), input.device)
             reset = reset.t() if self.batch_first else reset
-        output, h_n, c_n = rows, [], []
+        table, padding_idx = (None, None) if embedding is None else (embedding.weight, embedding.padding_idx)
+        output, h_n, c_n = input, [], []
         for layer in range(self.num_layers):
-            weights = self.layer_weights(layer)
             if layer > 0:
-                dropped = nn.functional.dropout(output, self.dropout, self.training)
-                rows, row_index = linear(dropped, weights.weight_ih, weights.bias), None
-            h, c = h_0[layer], c_0[layer]
-            output, h_last, c_last = recurrence(
-                rows, row_index, weights.weight_hh, weights.bias_hn, h, c, reset, lengths, cell=self.cell
+                output, table, padding_idx = nn.functional.dropout(output, self.dropout, self.training), None, None
+            output, h_last, c_last = recurrent_layer(
+                output,
+                table,
+                *(self.parameter(name, layer) for name in ("weight_ih", "weight_hh")),
+                *(self.parameter(name, layer) if self.bias else None for name in ("bias_ih", "bias_hh")),
+                h_0[layer],
+                c_0[layer],
+                reset,
+                lengths,
+                cell=self.cell,
+                checkpoint_every=self.checkpoint_every,
+                padding_idx=padding_idx,
             )
             h_n.append(h_last)
             c_n.append(c_last)

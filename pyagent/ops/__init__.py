@@ -5,5 +5,6 @@ from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
 from pyagent.ops.recurrence import recurrence
 from pyagent.ops.recurrence_step import pack_weight, recurrence_step
+from pyagent.ops.recurrent_layer import recurrent_layer
 
-__all__ = ["distinct_tokens", "gae", "linear", "pack_weight", "recurrence", "recurrence_step"]
+__all__ = ["distinct_tokens", "gae", "linear", "pack_weight", "recurrence", "recurrence_step", "recurrent_layer"]
