@@ -90,6 +90,16 @@ struct RowSumArgs {
   int64_t out_stride;
 };
 
+// A block of logits, class by class: column i is a position, of a stride of at least `columns`.
+template <class T>
+struct SoftmaxBlock {
+  int64_t rows, columns, stride;
+  T* values;      // [rows, columns]
+  const T* bias;  // [rows] or null
+  T* largest;     // [columns]: of the logits
+  T* sum;         // [columns]: of exp(logit - largest)
+};
+
 template <class T>
 struct Kernels {
   int64_t (*packed_forward_size)(int64_t cell, int64_t H);   // in elements
@@ -103,6 +113,8 @@ struct Kernels {
   void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
   // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.
   void (*sum_rows)(const RowSumArgs<T>&, int64_t c_begin, int64_t c_end);
+  void (*exponentiate)(const SoftmaxBlock<T>&);
+  void (*scale_columns)(const SoftmaxBlock<T>&, const T* factor, T* row_sum);
 };
 
 struct Target {

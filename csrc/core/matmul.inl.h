@@ -160,10 +160,8 @@ void dot_products(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end) {
       T total[kSums];
 #pragma GCC unroll 16
       for (int i = 0; i < kSums; ++i) total[i] = sum_lanes<T>(sum[i]);
-      for (int64_t i = 0; i < count; ++i) {
-        T* c = p.c + m * p.c_stride + n + i;
-        *c = total[i] + (p.accumulate ? *c : p.bias ? p.bias[n + i] : T(0));
-      }
+      T* c = p.c + m * p.c_stride + n;
+      for (int64_t i = 0; i < count; ++i) c[i] = total[i] + (p.accumulate ? c[i] : p.bias ? p.bias[n + i] : T(0));
     }
   }
 }

@@ -195,6 +195,14 @@ PYAGENT_INLINE void exp_parts(Vec<T> x, Vec<T>& power, Vec<T>& fraction_minus_1)
   power = (Vec<T>)(((Int)shifted + K::kBias) << K::kMantissaBits);
 }
 
+// e^x for x <= 0; 0 where e^x would be below about the smallest normal number.
+template <class T>
+PYAGENT_INLINE Vec<T> exp_nonpositive(Vec<T> x) {
+  Vec<T> power, e;
+  exp_parts<T>(x, power, e);
+  return x < broadcast(ExpConstants<T>::kLowest) ? Vec<T>{} : fma(power, e, power);
+}
+
 template <class T>
 PYAGENT_INLINE Vec<T> sigmoid(Vec<T> x) {
   Vec<T> power, e;

@@ -3,8 +3,18 @@
 from pyagent.ops.distinct_tokens import distinct_tokens
 from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
+from pyagent.ops.linear_cross_entropy import linear_cross_entropy
 from pyagent.ops.recurrence import recurrence
 from pyagent.ops.recurrence_step import pack_weight, recurrence_step
 from pyagent.ops.recurrent_layer import recurrent_layer
 
-__all__ = ["distinct_tokens", "gae", "linear", "pack_weight", "recurrence", "recurrence_step", "recurrent_layer"]
+__all__ = [
+    "distinct_tokens",
+    "gae",
+    "linear",
+    "linear_cross_entropy",
+    "pack_weight",
+    "recurrence",
+    "recurrence_step",
+    "recurrent_layer",
+]

@@ -1,11 +1,11 @@
-"""How exact exp, tanh and σ are, seen through the cells that use them."""
+"""How exact exp, tanh and σ are, seen through the ops that use them."""
 
 import math
 
 import pytest
 import torch
 
-from pyagent.ops import recurrence
+from pyagent.ops import linear_cross_entropy, recurrence
 
 DTYPES = (torch.float32, torch.float64)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -30,6 +30,15 @@ def sigmoid(x):
     rows = torch.zeros(1, len(x), 3, dtype=x.dtype)
     rows[0, :, 1] = x
     return recurrence(rows, None, x.new_zeros(3, 1), h_0=x.new_ones(len(x), 1), cell="gru")[0].flatten()
+
+
+def softmax_of_two(x):
+    """The probability of the class whose logit is x, beside a logit of 0: σ(x), by the exponential of -|x|."""
+    logits = torch.stack((torch.zeros_like(x), x), 1).requires_grad_()
+    linear_cross_entropy(
+        logits, torch.eye(2, dtype=x.dtype), torch.zeros(len(x), dtype=torch.int64), reduction="sum"
+    ).backward()
+    return logits.grad[:, 1]
 
 
 def exact(function, x):
@@ -59,9 +68,11 @@ def test_tanh_is_within_a_few_ulp(dtype):
 
 
 @dtypes
-def test_sigmoid_is_within_a_few_ulp_wherever_it_is_a_normal_number(dtype):
+@pytest.mark.parametrize("through", [sigmoid, softmax_of_two])
+def test_sigmoid_and_exp_are_within_a_few_ulp_wherever_they_are_normal_numbers(dtype, through):
     x, tiny = points(dtype), torch.finfo(dtype).smallest_normal
-    got, wanted = sigmoid(x), exact(torch.sigmoid, x)
+    x = x[x.isfinite()]  # the softmax of an infinity is NaN
+    got, wanted = through(x), exact(torch.sigmoid, x)
     normal = wanted > 4 * tiny
     assert ulps(got[normal], wanted[normal]) <= 4
     assert (got[~normal].double() - wanted[~normal]).abs().max() <= 4 * tiny

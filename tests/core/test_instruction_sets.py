@@ -10,7 +10,12 @@ import pytest
 from pyagent import native
 
 ROOT = Path(__file__).parents[2]
-VALUES = ["tests/ops/test_recurrence.py", "tests/ops/test_linear.py", "tests/core/test_accuracy.py"]
+VALUES = [
+    "tests/ops/test_recurrence.py",
+    "tests/ops/test_linear.py",
+    "tests/ops/test_linear_cross_entropy.py",
+    "tests/core/test_accuracy.py",
+]
 SELECTED = "equal or step_is or accuracy or gradcheck or nan or thread"
 
 

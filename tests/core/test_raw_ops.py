@@ -59,6 +59,17 @@ LINEAR = {"input": f32(3, 4), "weight": f32(5, 4), "bias": f32(5)}
 LINEAR_BACKWARD = {"grad": f32(3, 5), "input": f32(3, 4), "weight": f32(5, 4), **dict.fromkeys(
     ("need_input", "need_weight", "need_bias"), True)}  # fmt: skip
 
+HEAD = {
+    "input": f32(3, 4),
+    "linear_weight": f32(5, 4),
+    "target": i64(0, 4, -100),
+    "linear_bias": f32(5),
+    "ignore_index": -100,
+    "reduction": 1,
+    **dict.fromkeys(("need_input", "need_weight", "need_bias"), True),
+}
+HEAD_BACKWARD = {"grad_loss": f32(3), **{name: x for name, x in HEAD.items() if name != "reduction"}}
+
 HOSTILE = [
     # cells that do not exist, or do not fit the sizes
     *((ops.recurrence_forward, FORWARD, {"cell": cell}) for cell in (-1, 4, HUGE, -HUGE, TANH, GRU)),
@@ -107,6 +118,12 @@ HOSTILE = [
     (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"weight": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"input": f32(2, 3, 4)}),
+    *((ops.linear_cross_entropy_forward, HEAD, {"input": x}) for x in (f32(3, 5), f32(2, 4), f32(4), f32(3, 4, 1))),
+    *((ops.linear_cross_entropy_forward, HEAD, {"linear_weight": x}) for x in (f32(4), f32(4, 5), f32(5, 4, 1))),
+    *((ops.linear_cross_entropy_forward, HEAD, {"target": x}) for x in (i64(0, 1), i64(0, 1, 2).view(3, 1))),
+    *((ops.linear_cross_entropy_forward, HEAD, {"linear_bias": x}) for x in (f32(4), f32(5, 1))),
+    *((ops.linear_cross_entropy_forward, HEAD, {"reduction": x}) for x in (-1, 3, HUGE)),
+    *((ops.linear_cross_entropy_backward, HEAD_BACKWARD, {"grad_loss": x}) for x in (f32(2), f32(3, 1), f32())),
     # dtypes
     *((ops.recurrence_forward, FORWARD, {"rows": f32(T, B, 4 * H).to(d)}) for d in (torch.float64, torch.float16)),
     *((ops.recurrence_forward, FORWARD, {name: FORWARD[name].int()}) for name in ("rows", "h_0", "reset", "lengths")),
@@ -115,6 +132,10 @@ HOSTILE = [
     (ops.recurrence_step, STEP, {"h": f32(B, H).double()}),
     (ops.linear_forward, LINEAR, {"weight": f32(5, 4).bfloat16()}),
     (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"tokens": f32(1, 1)}),
+    *((ops.linear_cross_entropy_forward, HEAD, {x: HEAD[x].double()}) for x in ("linear_weight", "linear_bias")),
+    (ops.linear_cross_entropy_forward, HEAD, {"input": f32(3, 4).bfloat16()}),
+    (ops.linear_cross_entropy_forward, HEAD, {"target": torch.zeros(3, dtype=torch.int32)}),
+    (ops.linear_cross_entropy_backward, HEAD_BACKWARD, {"grad_loss": f32(3).double()}),
     # values out of range
     *((ops.recurrence_forward, FORWARD, {"lengths": i64(*x)}) for x in ((4, 0), (-1, 0), (HUGE, -HUGE))),
     *((ops.recurrence_forward, INDEXED, {"row_index": torch.full((T, B), x)}) for x in (4, -1, HUGE, -HUGE)),
@@ -122,6 +143,9 @@ HOSTILE = [
     *((ops.distinct_tokens, {"tokens": i64(x).view(1, 1), "num_embeddings": 3}, {}) for x in (3, -1, HUGE, -HUGE)),
     (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"num_embeddings": -HUGE}),
     (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"num_embeddings": 0}),
+    *((ops.linear_cross_entropy_forward, HEAD, {"target": i64(0, x, 1)}) for x in (5, -1, HUGE, -HUGE)),
+    *((ops.linear_cross_entropy_backward, HEAD_BACKWARD, {"target": i64(0, x, 1)}) for x in (5, -1, HUGE, -HUGE)),
+    (ops.linear_cross_entropy_forward, HEAD, {"ignore_index": 3}),
     # memory that does not exist, or is elsewhere
     *((ops.recurrence_forward, FORWARD, {name: FORWARD[name].to("meta")}) for name in ("rows", "h_0", "reset")),
     (ops.recurrence_backward, BACKWARD, {"output": f32(T, B, H).to("meta")}),
@@ -129,6 +153,12 @@ HOSTILE = [
     *((ops.recurrence_step, STEP, {name: STEP[name].to("meta")}) for name in ("rows", "weight", "h", "c", "reset")),
     (ops.linear_forward, LINEAR, {"weight": f32(5, 4).to("meta")}),
     (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(3, 5).to("meta")}),
+    *((ops.linear_cross_entropy_forward, HEAD, {name: HEAD[name].to("meta")})
+      for name in ("input", "linear_weight", "target", "linear_bias")),
+    (ops.linear_cross_entropy_backward, HEAD_BACKWARD, {"grad_loss": f32(3).to("meta")}),
+    (ops.linear_cross_entropy_forward, HEAD, {"input": f32(1, 1).expand(2**31, 2**31)}),
+    *((ops.linear_cross_entropy_forward, HEAD, {"input": f32(3, 0), "linear_weight": f32(x, 0), "linear_bias": None})
+      for x in (2**40, HUGE)),
     (ops.recurrence_forward, FORWARD, {"weight_hh": f32(1, 1).expand(2**32, 2**30), "rows": f32(0, 2, 2**32)}),
     (ops.linear_forward, LINEAR, {"input": f32(1, 1).expand(2**31, 2**31)}),
     (ops.linear_forward, LINEAR, {"input": f32(2**31, 0), "weight": f32(2**31, 0), "bias": None}),
@@ -155,6 +185,7 @@ def test_a_hostile_argument_is_an_exception(op, arguments, changes):
         (ops.recurrence_step, {**STEP, "packed": True, "weight": ops.recurrence_pack(STEP["weight"], LSTM)}),
         (ops.linear_forward, LINEAR),
         (ops.linear_backward, LINEAR_BACKWARD),
+        (ops.linear_cross_entropy_backward, HEAD_BACKWARD),
     ],
 )
 def test_the_arguments_are_good_without_the_change(op, arguments):
@@ -162,6 +193,14 @@ def test_the_arguments_are_good_without_the_change(op, arguments):
     results = (results,) if isinstance(results, torch.Tensor) else results
     # Zeros in, zeros out, but for what recurrence_forward keeps of the gates.
     assert all((x == 0).all() for x in (results[:3] if op is ops.recurrence_forward else results))
+
+
+def test_the_arguments_of_the_head_are_good_without_the_change():
+    loss, grad_input, grad_weight, grad_bias = ops.linear_cross_entropy_forward(**HEAD)
+    torch.testing.assert_close(loss, torch.tensor(5.0).log())
+    assert not grad_input.any()
+    assert not grad_weight.any()
+    torch.testing.assert_close(grad_bias, torch.tensor([-0.3, 0.2, 0.2, 0.2, -0.3]))
 
 
 def test_an_endless_but_empty_sequence_ends():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pyagent.nn
+from pyagent.ops import linear_cross_entropy
 
 # Sizes whose every product is worth several threads (parallel.h), and none of which splits evenly.
 T, B, H, V = 37, 21, 65, 50
@@ -72,6 +73,21 @@ def test_one_thread_is_two_threads_in_a_step(name, threads):
             results.append([output, *parts(state), model.step(x, state)[0]])
         results[-1].append(model.step(x, state)[0])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_one_thread_is_two_threads_in_the_head(reduction, threads):
+    """Several blocks of classes, chunks of rows that are not equal, and ignored rows."""
+    x, weight, bias = (torch.randn(*shape).requires_grad_() for shape in ((301, 65), (2000, 65), (2000,)))
+    target = torch.randint(0, 2000, (301,))
+    target[::7] = -100
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        loss = linear_cross_entropy(x, weight, target, linear_bias=bias, reduction=reduction)
+        results.append([loss.detach(), *torch.autograd.grad(loss.sum(), (x, weight, bias))])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 @pytest.mark.parametrize("name", ["GRU", "EmbeddingLSTM"])

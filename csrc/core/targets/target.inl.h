@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/dispatch.h"
+#include "core/linear_cross_entropy.inl.h"
 #include "core/matmul.inl.h"
 #include "core/recurrence_backward.inl.h"
 #include "core/recurrence_forward.inl.h"
@@ -14,6 +15,7 @@ constexpr Kernels<T> kernels_of() {
   return {
       packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>,   pack_backward<T>, recurrence_scratch<T>,
       recurrence_forward<T>,  recurrence_backward<T>,  matmul_scratch<T>, matmul<T>,        sum_rows<T>,
+      exponentiate<T>,        scale_columns<T>,
   };
 }
 
