@@ -33,7 +33,7 @@ test-all: install
 	.venv/bin/python -m pytest -m '' $(ARGS)
 
 bench: install
-	.venv/bin/python -m pytest benchmarks --benchmark-enable --benchmark-only $(ARGS)
+	.venv/bin/pyagent bench $(ARGS)
 
 lint: install
 	.venv/bin/ruff format --check .

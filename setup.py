@@ -33,9 +33,16 @@ def extensions() -> list[Extension]:
     return built
 
 
+# Top-level folders that are part of the package.
+MAPPED = {
+    "pyagent.benchmarks": "benchmarks",
+    "pyagent.benchmarks.peers": "benchmarks/peers",
+    "pyagent.kernels": "kernels",
+}
+
 setup(
-    packages=[*find_packages(include=["pyagent", "pyagent.*"]), "pyagent.kernels"],
-    package_dir={"pyagent.kernels": "kernels"},
+    packages=[*find_packages(include=["pyagent", "pyagent.*"]), *MAPPED],
+    package_dir=MAPPED,
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildNative},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},

@@ -1,10 +1,10 @@
-"""How every benchmark compares: in one process, interleaved, fastest of many rounds, only what was verified first."""
+"""Options, fixtures and the terminal summary of the suite; how a comparison is made is in comparison.py."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +12,47 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from pyagent import info
 
-ROUNDS = 15
-ROWS: list[tuple[str, float, float]] = []
+from . import memory
+from .comparison import FULL, QUICK, Comparison
+from .machine import Machine
+from .peers import Selection
+from .problem import Problem, Shape
+
+ROWS: list[tuple[str, dict[str, Any]]] = []
 SPEEDS: list[tuple[str, float]] = []
+MEMORY_SHAPES = pytest.StashKey[dict[tuple[str, str], tuple[Shape, ...]]]()
 
 
-@pytest.fixture(autouse=True, params=[1], ids=lambda n: f"{n} thread")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pyagent")
+    group.addoption("--quick", action="store_true", help="few shapes and few rounds: the suite in 90 s")
+    group.addoption("--peers", choices=("torch", "all"), default="torch", help="who ours is compared with")
+    group.addoption("--threads", type=int, action="append", help="thread counts of every case; 1 if left out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: left out by --quick")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "threads" in metafunc.fixturenames:
+        counts = metafunc.config.getoption("--threads") or [1]
+        metafunc.parametrize("threads", counts, indirect=True, ids=[f"{n} thread" for n in counts])
+
+
+@cache
+def machine(threads: int) -> Machine:
+    return Machine(threads)
+
+
+@pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
@@ -25,32 +60,52 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-@dataclass
-class Comparison:
-    """Times ours with pytest-benchmark, and beside it, round by round, a peer's."""
+@pytest.fixture
+def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads: int) -> Iterator[Comparison]:
+    case = {**_case(request.node.callspec.params), "threads": threads}
+    effort = QUICK if request.config.getoption("--quick") else FULL
+    yield Comparison(benchmark, case, effort, machine(threads))
+    if "ratio" in benchmark.extra_info:
+        ROWS.append((request.node.name, dict(benchmark.extra_info)))
 
-    benchmark: BenchmarkFixture
-    name: str
-    fastest: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, ours: Callable[[], object], peer: Callable[[], object], peer_name: str) -> None:
-        """Both do the same work, which the caller has verified."""
-        ours(), peer()
-        times: dict[str, list[float]] = {"ours": [], "peer": []}
-        for _ in range(ROUNDS):
-            for who, run in (("ours", ours), ("peer", peer)):
-                start = time.perf_counter()
-                run()
-                times[who].append(time.perf_counter() - start)
-        ours_s, peer_s = min(times["ours"]), min(times["peer"])
-        ROWS.append((f"{self.name} against {peer_name}", ours_s, peer_s))
-        self.benchmark.extra_info.update(peer=peer_name, ours_s=ours_s, peer_s=peer_s, ratio=peer_s / ours_s)
-        self.benchmark.pedantic(ours, rounds=ROUNDS, warmup_rounds=1)
+def _case(params: dict[str, Any]) -> dict[str, Any]:
+    """A test's parameters by name, a shape as B, T and H."""
+    case = {name: value for name, value in params.items() if name not in ("shape", "threads")}
+    return {**case, **dict(zip("BTH", params.get("shape", ()), strict=False))}
 
 
 @pytest.fixture
-def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Comparison:
-    return Comparison(benchmark, request.node.name)
+def other_peers(request: pytest.FixtureRequest) -> Selection:
+    """The peers besides torch.nn that were asked for."""
+    return Selection(request.config.getoption("--peers") == "all")
+
+
+@pytest.fixture
+def peak_memory(
+    request: pytest.FixtureRequest, benchmark: BenchmarkFixture
+) -> Callable[[Problem], dict[str, int] | None]:
+    """Bytes at the peak of training, ours and torch.nn's; None where it cannot be measured or nothing is timed."""
+    shapes = request.session.stash.setdefault(MEMORY_SHAPES, _shapes_by_test(request.session.items))
+
+    def measure(problem: Problem) -> dict[str, int] | None:
+        if not (memory.available and benchmark.enabled):
+            return None
+        all_of_it = shapes[request.node.originalname, problem.cell]
+        return memory.peaks(problem.cell, all_of_it, problem.tokens, problem.p_reset)[problem[1:4]]
+
+    return measure
+
+
+def _shapes_by_test(items: list[pytest.Item]) -> dict[tuple[str, str], tuple[Shape, ...]]:
+    """Of every test and cell the shapes that run, so that one process measures them all."""
+    found: dict[tuple[str, str], tuple[Shape, ...]] = {}
+    for item in items:
+        params = item.callspec.params
+        if "peak_memory" in item.fixturenames:
+            key = item.originalname, params["cell"]
+            found[key] = (*found.get(key, ()), params["shape"])
+    return found
 
 
 @pytest.fixture
@@ -66,14 +121,28 @@ def steps_a_second(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) 
     return note
 
 
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
+    counts = config.getoption("--threads") or [1]
+    output_json["pyagent"] = {
+        "quick": config.getoption("--quick"),
+        "peers": config.getoption("--peers"),
+        "machine": [machine(n).facts() for n in counts],
+    }
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not ROWS and not SPEEDS:
         return
     terminalreporter.section("fastest of interleaved rounds, in one process")
     terminalreporter.write_line(info.report())
-    for name, ours_s, peer_s in ROWS:
-        terminalreporter.write_line(
-            f"{name:<78} {ours_s * 1e3:9.3f} ms against {peer_s * 1e3:9.3f} ms: {peer_s / ours_s:5.2f}x"
-        )
+    for name, row in ROWS:
+        for peer, it in row["peers"].items():
+            low, high = it["quartiles"]
+            terminalreporter.write_line(
+                f"{name:<60} {row['ours_s'] * 1e3:9.3f} ms, {peer} {it['seconds'] * 1e3:9.3f} ms: "
+                f"{it['ratio']:5.2f}x (rounds {low:.2f}–{high:.2f})"
+            )
+        for peer, why in row["absent"].items():
+            terminalreporter.write_line(f"{name:<60} {peer}: {why}")
     for name, speed in SPEEDS:
-        terminalreporter.write_line(f"{name:<78} {speed:9,.0f} steps/s")
+        terminalreporter.write_line(f"{name:<60} {speed:9,.0f} steps/s")

@@ -1,4 +1,4 @@
-"""The command line: `pyagent train | eval | chat | tasks | info`."""
+"""The command line: `pyagent train | eval | chat | bench | tasks | info`."""
 
 from __future__ import annotations
 

@@ -87,6 +87,26 @@ def chat(run: RunArgument) -> None:
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Few shapes and few rounds: at most 90 s.")] = False,
+    peers: Annotated[str, typer.Option(help="Whom to compare with: torch, or all (pyagent[peers]).")] = "torch",
+    keyword: Annotated[str, typer.Option("-k", help="Only cases whose name matches, as pytest's -k.")] = "",
+    threads: Annotated[list[int] | None, typer.Option(min=1, help="Threads of every case; may be repeated.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the report is written.")] = Path("build/benchmarks"),
+) -> None:
+    """Run the benchmark suite: each case verified, then timed against its peers, then drawn in a report."""
+    options = [f"--peers={peers}", *(["--quick"] if quick else []), *(["-k", keyword] if keyword else [])]
+    options += [f"--threads={count}" for count in threads or ()]
+    with _plain_errors():
+        from pyagent.benchmarks.suite import run
+
+        finished = run(output, options)
+    for path in finished.written:
+        typer.echo(path)
+    raise typer.Exit(finished.status)
+
+
+@app.command()
 def tasks() -> None:
     """List the environments an agent can be trained on."""
     with _plain_errors():

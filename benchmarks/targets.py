@@ -1,0 +1,138 @@
+"""What the suite has to show: every target, what a run reached, and whether that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, log
+
+from .records import Record
+
+Measure = Callable[[Record], float | None]
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return exp(sum(map(log, values)) / len(values))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Bounds for the geometric mean and the worst case of the records that `measure` gives a figure for, or none."""
+
+    what: str
+    against: str
+    measure: Measure
+    mean: float | None
+    worst: float | None = None
+    at_most: bool = False
+
+    def reached(self, records: Sequence[Record]) -> Reached | None:
+        """None where the run holds nothing to judge it by."""
+        values = {record.label: value for record in records if (value := self.measure(record)) is not None}
+        if not values:
+            return None
+        mean, label = geometric_mean(list(values.values())), (max if self.at_most else min)(values, key=values.get)
+        met = self._enough(mean, self.mean) and self._enough(values[label], self.worst)
+        return Reached(mean, values[label], label, met)
+
+    def bound(self, value: float | None) -> str:
+        return "–" if value is None else f"{'≤' if self.at_most else '≥'} {value:.3g}"
+
+    def verdict(self, reached: Reached) -> str:
+        if self.mean is None and self.worst is None:
+            return "no target"
+        return "met" if reached.met else "missed"
+
+    def _enough(self, value: float, bound: float | None) -> bool:
+        return bound is None or (value <= bound if self.at_most else value >= bound)
+
+
+@dataclass(frozen=True)
+class Reached:
+    mean: float
+    worst: float
+    worst_case: str
+    met: bool
+
+
+def _time_ratio(group: str, peer: str | None = None, **case: object) -> Measure:
+    """The ratio to a peer, of the cases of a group with these parameters."""
+
+    def measure(record: Record) -> float | None:
+        matches = record.group == group and all(record[name] == value for name, value in case.items())
+        return record.ratio(peer) if matches else None
+
+    return measure
+
+
+def _efficiency(fits: Callable[[int], bool], of: Measure) -> Measure:
+    """Our FLOP/s over what `of` names, forward and backward, for the hidden sizes that fit."""
+
+    def measure(record: Record) -> float | None:
+        wanted = record.group == "kernel efficiency" and record["backward"] and fits(record["H"])
+        return of(record) if wanted else None
+
+    return measure
+
+
+def _share_of_mm(record: Record) -> float:
+    return record["gflops"] / record["peer_gflops"]
+
+
+def _memory_ratio(group: str) -> Measure:
+    def measure(record: Record) -> float | None:
+        memory = record["memory"]
+        return memory["ours"] / memory["peer"] if record.group == group and memory else None
+
+    return measure
+
+
+def _targets() -> list[Target]:
+    training, dense, acting = "recurrent training", "dense training", "acting"
+    found = [
+        Target(f"training, {cell}", f"`nn.Embedding` + `nn.{cell}`", _time_ratio(training, cell=cell), mean, 1.8)
+        for cell, mean in (("LSTM", 2.2), ("GRU", 3.2), ("RNN", 2.8))
+    ]
+    resets = _time_ratio("recurrent training with resets")
+    found.append(Target("training with resets", "the step loop that users write", resets, 6.0))
+    found += [
+        Target(f"dense training, {cell}", f"`nn.{cell}`", _time_ratio(dense, cell=cell), mean, 1.1)
+        for cell, mean in (("LSTM", 1.4), ("GRU", 1.8), ("RNN", 1.8))
+    ]
+    for peer, name, means in (
+        (None, "`nn.Embedding` + `nn.X`", (7.0, 5.0, 2.8)),
+        ("ONNX Runtime", "ONNX Runtime (LSTM, GRU)", (2.5, 2.0, 1.8)),
+    ):
+        for B, mean in zip((1, 8, 64), means, strict=True):
+            found.append(Target(f"acting step, B = {B}", name, _time_ratio(acting, peer, B=B), mean))
+    for width, mean in (("fp32", 6.0), ("bf16", 3.0)):
+        measure = _time_ratio("bf16 training", width)
+        found.append(Target("bf16 training, LSTM", f"{width} `nn.Embedding` + `nn.LSTM`", measure, mean))
+    found.append(Target("2 threads, B ≥ 32", "our own 1 thread", _time_ratio("threads"), 1.6))
+    for sizes, fits, mean in (("H = 256", lambda H: H == 256, 0.8), ("H ≥ 512", lambda H: H >= 512, 0.85)):
+        of_mm, of_fma = _efficiency(fits, _share_of_mm), _efficiency(fits, lambda record: record["share_of_fma"])
+        found.append(Target(f"recurrence, {sizes}, share of", "`torch.mm`'s FLOP/s", of_mm, mean))
+        found.append(Target(f"recurrence, {sizes}, share of", "one core's FMA peak", of_fma, None))
+    for what, group, mean in (("token", training, 0.6), ("dense", dense, 1.0)):
+        found.append(Target(f"peak memory, {what} input", "torch.nn's", _memory_ratio(group), mean, at_most=True))
+    for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
+        found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
+    return found
+
+
+TARGETS = _targets()
+
+
+def table(records: Sequence[Record]) -> list[list[str]]:
+    """Header and rows: what, against, geometric mean, its target, worst case, its target, met or missed."""
+    rows = [["what", "against", "geometric mean", "target", "worst", "target", ""]]
+    for target in TARGETS:
+        bounds = target.bound(target.mean), target.bound(target.worst)
+        got = target.reached(records)
+        if got is None:
+            rows.append([target.what, target.against, "–", bounds[0], "–", bounds[1], "not measured"])
+            continue
+        unit = "" if target.at_most or "share" in target.what else "×"
+        mean, worst = f"{got.mean:.2f}{unit}", f"{got.worst:.2f}{unit} ({got.worst_case})"
+        rows.append([target.what, target.against, mean, bounds[0], worst, bounds[1], target.verdict(got)])
+    return rows
