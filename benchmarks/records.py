@@ -63,7 +63,7 @@ def read_run(path: Path) -> Run:
     try:
         saved = json.loads(path.read_text())
         ours, benchmarks = saved["pyagent"], saved["benchmarks"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: got no run of pyagent's benchmarks ({error!r})") from error
     commit = saved.get("commit_info", {})
     return Run(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from statistics import geometric_mean
 
 from .records import Record
 
 Measure = Callable[[Record], float | None]
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    return exp(sum(map(log, values)) / len(values))
 
 
 @dataclass(frozen=True)
@@ -28,12 +24,11 @@ class Target:
 
     def reached(self, records: Sequence[Record]) -> Reached | None:
         """None where the run holds nothing to judge it by."""
-        values = {record.label: value for record in records if (value := self.measure(record)) is not None}
+        values = [(value, record.label) for record in records if (value := self.measure(record)) is not None]
         if not values:
             return None
-        mean, label = geometric_mean(list(values.values())), (max if self.at_most else min)(values, key=values.get)
-        met = self._enough(mean, self.mean) and self._enough(values[label], self.worst)
-        return Reached(mean, values[label], label, met)
+        mean, (worst, case) = geometric_mean([value for value, _ in values]), (max if self.at_most else min)(values)
+        return Reached(mean, worst, case, self._enough(mean, self.mean) and self._enough(worst, self.worst))
 
     def bound(self, value: float | None) -> str:
         return "–" if value is None else f"{'≤' if self.at_most else '≥'} {value:.3g}"

@@ -1,12 +1,13 @@
 """Peers besides torch.nn, one module each: they get torch.nn's weights and must give its results.
 
-A module has `NAME`, and of these what the peer can do: `TRAINS` and `INFERS`, the cells of which its
-`sequences(data)` makes a contender that trains and infers; `ACTS`, the cells of which `acting(data)` makes a call.
+A module has a `NAME`; `sequences(data, mode)`, a contender of which the method `mode` (train or infer) is timed; and
+`acting(data)`, a call that plays the steps. What it cannot do it raises NotImplementedError for, with the reason.
 Importing it needs the peer to be installed.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,9 +16,14 @@ import torch
 
 from ..acting import Acting
 from ..comparison import Call
-from ..recurrent import Data, assert_same
+from ..recurrent import Data, assert_same, torch_nn
 
-MODULES: dict[str, str] = {}
+NAMES = {
+    "torch_compile": "torch.compile",
+    "jax_scan": "JAX",
+    "onnx_runtime": "ONNX Runtime",
+    "keras_layers": "Keras",
+}  # by module
 
 
 class Others(NamedTuple):
@@ -31,26 +37,35 @@ class Selection:
     """The peers besides torch.nn, or none of them."""
 
     def __init__(self, wanted: bool) -> None:
-        self._names = tuple(MODULES) if wanted else ()
+        self._names = NAMES if wanted else {}
 
     def sequences(self, data: Data, mode: str) -> Others:
         """Contenders on a problem; `mode` is train or infer."""
 
         def make(peer: Any) -> Call:
-            contender = peer.sequences(data)
-            assert_same(contender, data.reference_contender())
+            contender = peer.sequences(data, mode)
+            assert_same(contender, torch_nn(data), only_output=mode == "infer")
             return getattr(contender, mode)
 
-        return self._others({"train": "TRAINS", "infer": "INFERS"}[mode], data.problem.cell, make)
+        return self._others(make)
 
     def acting(self, data: Acting) -> Others:
+        """Players of an acting problem."""
+
         def make(peer: Any) -> Call:
             act = peer.acting(data)
             torch.testing.assert_close(torch.from_numpy(np.array(act())), data.torch_nn(), atol=1e-5, rtol=1e-4)
             return act
 
-        return self._others("ACTS", data.cell, make)
+        return self._others(make)
 
-    def _others(self, ability: str, cell: str, make: Callable[[Any], Call]) -> Others:
+    def _others(self, make: Callable[[Any], Call]) -> Others:
         others = Others({}, {})
+        for module, name in self._names.items():
+            try:
+                others.calls[name] = make(importlib.import_module(f".{module}", __package__))
+            except ModuleNotFoundError as error:
+                others.absent[name] = f"{error.name} is not installed (pip install 'pyagent[peers]')"
+            except NotImplementedError as error:
+                others.absent[name] = str(error)
         return others
