@@ -21,7 +21,6 @@ ORDER = (
     {"learning"},
     {"integrations"},
     {"info"},
-    {"benchmarks"},
     {"cli"},
 )
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

@@ -54,7 +54,9 @@ class Selection:
 
         def make(peer: Any) -> Call:
             act = peer.acting(data)
-            torch.testing.assert_close(torch.from_numpy(np.array(act())), data.torch_nn(), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                torch.from_numpy(np.asarray(act()).copy()), data.torch_nn(), atol=1e-5, rtol=1e-4
+            )
             return act
 
         return self._others(make)

@@ -32,7 +32,7 @@ def test_info_names_versions_and_backends(pyagent_command: Run) -> None:
 def test_no_command_shows_the_help(pyagent_command: Run) -> None:
     result = pyagent_command()
     first_words = [line.strip("│ ").split(" ")[0] for line in result.output.splitlines()]
-    assert {"train", "eval", "chat", "tasks", "info"} <= set(first_words)
+    assert {"train", "eval", "chat", "bench", "tasks", "info"} <= set(first_words)
 
 
 def test_eval_plays_the_seeds_it_names(pyagent_command: Run, run_path: Path) -> None:
@@ -51,6 +51,16 @@ def test_chat_reads_what_is_piped_in(pyagent_command: Run, run_path: Path) -> No
     assert "go to the ?blorp? . (5 tokens, 1 unknown)" in result.stdout
     assert result.stdout.count("reply") == 2
     assert "a new conversation" in result.stdout
+
+
+def test_bench_writes_a_report_of_the_cases_named(pyagent_command: Run, tmp_path: Path) -> None:
+    result = pyagent_command("bench", "--quick", "-k", "test_acting and RNN and H128 and B1", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == [str(tmp_path / name) for name in ("report.html", "report.md")]
+    assert "acting step, B = 1" in (tmp_path / "report.md").read_text()
+    nothing = pyagent_command("bench", "-k", "no_such_case", "--output", tmp_path / "nothing")
+    assert nothing.exit_code == 5  # as pytest says it
+    assert nothing.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [("eval", "no/run"), ("chat", "no/run"), ("eval", "{run}", "--level", "None")])
