@@ -63,7 +63,8 @@ def ratios(records: Sequence[Record]) -> Figure:
                     values.append(it["ratio"])
                     low.append(max(0.0, it["ratio"] - it["quartiles"][0]))
                     high.append(max(0.0, it["quartiles"][1] - it["ratio"]))
-        axes.barh(places, values, height, xerr=(low, high), color=colour, error_kw={"lw": 0.8}, label=kind)
+        lengths = [value - 1 for value in values]  # from the line where both are equally fast
+        axes.barh(places, lengths, height, 1, xerr=(low, high), color=colour, error_kw={"lw": 0.8}, label=kind)
         for place, value, more in zip(places, values, high, strict=True):
             axes.annotate(f"{value:.2f}", (value + more, place), (3, 0), textcoords="offset points", va="center")
     axes.axvline(1, color="black", lw=0.8)
@@ -72,7 +73,7 @@ def ratios(records: Sequence[Record]) -> Figure:
     axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("peer's time ÷ ours (right of the line: ours is faster)")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), frameon=False)
     return figure
 
 

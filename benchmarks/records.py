@@ -21,8 +21,10 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The case without the test's name."""
-        return self.name.partition("[")[2].rstrip("]").replace("1 thread-", "")
+        """The case's parameters, without the one thread that most have; the test's name where there are none."""
+        test, _, case = self.name.partition("[")
+        parameters = case.rstrip("]").removeprefix("1 thread").removeprefix("-")
+        return parameters or test.removeprefix("test_").replace("_", " ")
 
     def ratio(self, peer: str | None = None) -> float | None:
         """The peer's time over ours; of the case's first peer, or of the first whose name holds `peer`."""

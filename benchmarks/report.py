@@ -62,7 +62,7 @@ def machine_lines(run: Run) -> list[str]:
     first = run.machine[0]
     versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     lines = [
-        f"{run.processor}, {first['processors']} processors usable, {first['isa']} in use, {first['system']}",
+        f"{run.processor}, processors usable: {first['processors']}, {first['isa']} in use, {first['system']}",
         f"{versions}; commit {run.commit}" + ("; a --quick run: few shapes, few rounds" if run.quick else ""),
     ]
     for machine in run.machine:

@@ -13,6 +13,8 @@ from ..acting import Acting
 from ..recurrent import NUDGE, Data
 
 # XLA has as many threads as there are processors when its client is made, and no way to have fewer afterwards.
+if not hasattr(os, "sched_setaffinity"):
+    raise NotImplementedError("cannot be held to one thread on this system")
 _processors = os.sched_getaffinity(0)
 os.sched_setaffinity(0, {min(_processors)})
 try:
