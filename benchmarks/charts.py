@@ -66,7 +66,9 @@ def ratios(records: Sequence[Record]) -> Figure:
         lengths = [value - 1 for value in values]  # from the line where both are equally fast
         axes.barh(places, lengths, height, 1, xerr=(low, high), color=colour, error_kw={"lw": 0.8}, label=kind)
         for place, value, more in zip(places, values, high, strict=True):
-            axes.annotate(f"{value:.2f}", (value + more, place), (3, 0), textcoords="offset points", va="center")
+            axes.annotate(
+                f"{value:.2f}", (max(1.0, value + more), place), (3, 0), textcoords="offset points", va="center"
+            )
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
     ticks = [tick for tick in (0.25, 0.5, 1, 2, 3, 5, 10, 20, 50, 100) if _within(tick, axes)]

@@ -28,7 +28,7 @@ class Effort:
         return max(self.fewest_rounds, min(self.most_rounds, int(self.seconds / max(seconds_a_round, 1e-9))))
 
 
-FULL = Effort(seconds=1.6, fewest_rounds=7, most_rounds=60)
+FULL = Effort(seconds=1.6, fewest_rounds=5, most_rounds=60)
 QUICK = Effort(seconds=0.25, fewest_rounds=3, most_rounds=20)
 
 
