@@ -106,74 +106,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   return {grad_rows, grad_weight, grad_bias_hn, grad_h_0, grad_c_0};
 }
 
-template <class T>
-Tensor pack(const Tensor& weight_hh, int64_t cell) {
-  check_cell(cell);
-  STD_TORCH_CHECK(weight_hh.dim() == 2, "weight_hh: got ", weight_hh.dim(), " dimensions, want 2");
-  const int64_t H = weight_hh.size(1);
-  check_units(H);
-  const Argument<T> held("weight_hh", weight_hh, {gates_of(cell) * H, H});
-  Tensor packed = new_tensor<T>({kernels<T>().packed_forward_size(cell, H)});
-  kernels<T>().pack_forward(cell, H, held.get(), data<T>(packed));
-  return packed;
-}
-
-// From this many lanes on, packing W_hh for a single step costs less than it saves.
-constexpr int64_t kLanesWorthPacking = 5;
-
-template <class T>
-std::tuple<Tensor, Tensor> step(const Tensor& rows, const OptionalTensor& row_index, const Tensor& weight, bool packed,
-                                const OptionalTensor& bias_hn, const OptionalTensor& h, const OptionalTensor& c,
-                                const OptionalTensor& reset, int64_t cell) {
-  check_cell(cell);
-  STD_TORCH_CHECK(rows.dim() == 2, "rows: got ", rows.dim(), " dimensions, want 2");
-  STD_TORCH_CHECK(!row_index || row_index->dim() == 1, "row_index: got ", row_index->dim(), " dimensions, want 1");
-  const int64_t G = gates_of(cell), H = rows.size(1) / G, R = rows.size(0), B = row_index ? row_index->size(0) : R;
-  check_units(H);
-  STD_TORCH_CHECK(cell == kLstm || !c, "c: got a tensor, want none but for LSTM");
-  STD_TORCH_CHECK(cell == kGru || !bias_hn, "bias_hn: got a tensor, want none but for GRU");
-  const bool lstm = cell == kLstm;
-  const Argument<T> held_rows("rows", rows, {R, G * H}), held_bias("bias_hn", bias_hn, {H}), held_h("h", h, {B, H}),
-      held_c("c", c, {B, H}),
-      held_weight("weight", weight, packed ? Shape{kernels<T>().packed_forward_size(cell, H)} : Shape{G * H, H});
-  const Argument<int64_t> held_index("row_index", row_index, {B});
-  const Argument<bool> held_reset("reset", reset, {B});
-  check_range("row_index", held_index.get(), B, 0, R - 1);
-  Tensor h_next = new_tensor<T>({B, H}), c_next = lstm ? new_tensor<T>({B, H}) : new_tensor<T>({0});
-
-  // One block of scratch: a row of zeros, and what the weight is turned into.
-  const bool pack_now = !packed && B >= kLanesWorthPacking;
-  const int64_t derived = packed ? 0 : pack_now ? kernels<T>().packed_forward_size(cell, H) : B * G * H;
-  const auto memory = scratch<T>(G * H + derived);
-  T *zeros = memory.get(), *from_weight = zeros + G * H;
-  std::fill_n(zeros, G * H, T(0));
-
-  ForwardArgs<T> args{};
-  args.cell = cell, args.T_ = 1, args.B = B, args.H = H;
-  args.rows = held_rows.get(), args.row_index = held_index.get();
-  args.bias_hn = held_bias.get(), args.h_0 = held_h.get(), args.c_0 = held_c.get();
-  args.reset = held_reset.get(), args.zeros = zeros;
-  args.row_stride = G * H;
-  args.output = data<T>(h_next), args.c = data<T>(c_next);
-  if (lstm) copy_or_zero(args.c_0, B * H, args.c);
-  args.packed_hh = packed ? held_weight.get() : from_weight;
-  if (pack_now) kernels<T>().pack_forward(cell, H, held_weight.get(), from_weight);
-  if (!packed && !pack_now) {
-    std::vector<const T*> h_prev(static_cast<size_t>(B), zeros);
-    for (int64_t b = 0; b < B; ++b)
-      if (args.h_0 && !(args.reset && args.reset[b])) h_prev[static_cast<size_t>(b)] = args.h_0 + b * H;
-    MatmulArgs<T> p{};
-    p.M = B, p.N = G * H, p.K = H;
-    p.a = {nullptr, 0, h_prev.data()};
-    p.b = {held_weight.get(), H, nullptr}, p.b_transposed = true;
-    p.c = from_weight, p.c_stride = G * H;
-    kernels<T>().matmul(p, 0, B, scratch<char>(kernels<T>().matmul_scratch_bytes(p)).get());
-    args.products = from_weight;
-  }
-  run_lanes<T>(kernels<T>().recurrence_forward, args);
-  return {h_next, c_next};
-}
-
 // The boxed signatures: one for both dtypes.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward_of_any_dtype(
     const Tensor& rows, const OptionalTensor& row_index, const Tensor& weight_hh, const OptionalTensor& bias_hn,
@@ -195,18 +127,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_any_dtype(
   });
 }
 
-Tensor pack_of_any_dtype(const Tensor& weight_hh, int64_t cell) {
-  return with_dtype("weight_hh", weight_hh, [&](auto zero) { return pack<decltype(zero)>(weight_hh, cell); });
-}
-
-std::tuple<Tensor, Tensor> step_of_any_dtype(const Tensor& rows, const OptionalTensor& row_index, const Tensor& weight,
-                                             bool packed, const OptionalTensor& bias_hn, const OptionalTensor& h,
-                                             const OptionalTensor& c, const OptionalTensor& reset, int64_t cell) {
-  return with_dtype("rows", rows, [&](auto zero) {
-    return step<decltype(zero)>(rows, row_index, weight, packed, bias_hn, h, c, reset, cell);
-  });
-}
-
 }  // namespace
 }  // namespace pyagent
 
@@ -219,15 +139,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
       "Tensor? row_index, Tensor weight_hh, Tensor? h_0, Tensor? c_0, Tensor? reset, Tensor? lengths, Tensor output, "
       "Tensor gates, Tensor cells, int cell, bool need_rows, bool need_weight, bool need_state) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def("recurrence_pack(Tensor weight_hh, int cell) -> Tensor");
-  m.def(
-      "recurrence_step(Tensor rows, Tensor? row_index, Tensor weight, bool packed, Tensor? bias_hn, Tensor? h, "
-      "Tensor? c, Tensor? reset, int cell) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pyagent, CPU, m) {
   m.impl("recurrence_forward", TORCH_BOX(&pyagent::forward_of_any_dtype));
   m.impl("recurrence_backward", TORCH_BOX(&pyagent::backward_of_any_dtype));
-  m.impl("recurrence_pack", TORCH_BOX(&pyagent::pack_of_any_dtype));
-  m.impl("recurrence_step", TORCH_BOX(&pyagent::step_of_any_dtype));
 }

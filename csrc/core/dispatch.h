@@ -25,7 +25,6 @@ struct RecurrenceArgs {
   int64_t row_stride;        // between rows, at least G*H
   const int64_t* row_index;  // [T, B], each in [0, R)
   const T* packed_hh;        // what pack_forward wrote
-  const T* products;         // [B, G*H]: W_hh h_0, instead of packed_hh where T = 1
   const T* bias_hn;          // [H], GRU only
   const T* h_0;              // [B, H]
   const T* c_0;              // [B, H], LSTM only
@@ -57,6 +56,25 @@ struct BackwardArgs : RecurrenceArgs<T> {
   T* carry;              // [B, H] scratch: LSTM's gradient of c, GRU's direct path to h
   T* grad_h_0;           // [B, H] or null
   T* grad_c_0;           // [B, H] or null
+};
+
+// One layer of a single step: the lanes' rows are found beforehand, so that tokens, dense inputs and fresh states are
+// all just pointers.
+template <class T>
+struct StepArgs {
+  int64_t cell, B, I, H;
+  bool projected;           // x are the input's pre-activations: no product with W_ih
+  const T* packed;          // what step_pack wrote; or null, and the weights as they are:
+  const T* weight_ih;       // [G*H, I]
+  const T* weight_hh;       // [G*H, H]
+  const T* bias_ih;         // [G*H], or null: none
+  const T* bias_hh;         // [G*H], or null: none
+  const T* const* x;        // B rows: [I], or [G*H] where projected
+  const T* const* h_prev;   // B rows of [H]
+  const T* const* c_prev;   // B rows of [H], LSTM only
+  T* h;                     // [B, H]
+  T* c;                     // [B, H], LSTM only
+  T* output;                // [B, H]: h once more, or null
 };
 
 // One operand of a matrix product, as rows that are contiguous along one of its two axes.
@@ -109,6 +127,11 @@ struct Kernels {
   int64_t (*recurrence_scratch_bytes)(int64_t lanes, int64_t cell, int64_t H);
   void (*recurrence_forward)(const ForwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
   void (*recurrence_backward)(const BackwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
+  int64_t (*step_packed_size)(int64_t cell, int64_t I, int64_t H);  // in elements
+  void (*step_pack)(const StepArgs<T>& weights, T* packed);
+  // A step falls into independent parts: blocks of units times groups of lanes.
+  int64_t (*step_parts)(const StepArgs<T>&);
+  void (*step)(const StepArgs<T>&, int64_t part_begin, int64_t part_end);
   int64_t (*matmul_scratch_bytes)(const MatmulArgs<T>&);
   void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
   // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.

@@ -132,33 +132,6 @@ PYAGENT_INLINE void start_sums(const ForwardArgs<T>& p, const ForwardLane<T>& la
   }
 }
 
-// sum += products, laid out as one row of gates.
-template <class T, int64_t kCell, int N>
-PYAGENT_INLINE void add_products(const T* products, Vec<T> (&sum)[N], int64_t H, int64_t u, int64_t n) {
-  constexpr int W = Simd<T>::kWidth;
-#pragma GCC unroll 16
-  for (int i = 0; i < N; ++i) {
-    if constexpr (forward_gates(kCell) > 1)
-      sum[i] += load_first(products + i * H + u, n);
-    else if (n > i * W)
-      sum[i] += load_first(products + u + i * W, n - i * W);
-  }
-}
-
-// One step of lanes whose products with W_hh are known.
-template <class T, int64_t kCell>
-void step_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t count, const ForwardLane<T>* lanes) {
-  constexpr int N = forward_gates(kCell) * forward_blocks(kCell);
-  const int64_t H = p.H, units = forward_blocks(kCell) * Simd<T>::kWidth;
-  for (int64_t b = 0; b < count; ++b)
-    for (int64_t u = 0; u < H; u += units) {
-      Vec<T> sum[N];
-      start_sums<T, kCell>(p, lanes[b], sum, u, H - u);
-      add_products<T, kCell>(p.products + (b_begin + b) * gates_of(kCell) * H, sum, H, u, H - u);
-      update_cell<T, kCell>(lanes[b], sum, H, u, H - u);
-    }
-}
-
 // One step of one block of units (`n` exist) of all lanes.
 template <class T, int64_t kCell, class Count>
 PYAGENT_INLINE void forward_panel(const ForwardArgs<T>& p, const ForwardLane<T>* lanes, int64_t count, const T* panel,
@@ -186,7 +159,6 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, Forwa
   const int64_t H = p.H, units = forward_blocks(kCell) * Simd<T>::kWidth;
   for (int64_t t = 0; t < p.T_; ++t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
-    if (p.products) return step_cell<T, kCell>(p, b_begin, count, lanes);
     const T* panel = p.packed_hh;
     for (int64_t u = 0; u < H; u += units, panel += N * Simd<T>::kWidth * H)
       with_whole_blocks(H - u, units, [&](auto n) { forward_panel<T, kCell>(p, lanes, count, panel, u, n); });

@@ -6,31 +6,22 @@ vocabulary, and gathered by the recurrence; nothing of size T·B·E or T·B·G·
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from pyagent.nn.frozen import Freezable
-from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State
-from pyagent.ops import linear
+from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State, parameter_of, take_step
+from pyagent.ops import StepWeights, linear, pack_step
 from pyagent.ops.checks import check_range, check_size, check_tensor
+from pyagent.ops.recurrence_step import TOKENS
 
-TOKENS = (torch.int32, torch.int64)
 # The projected table is kept while frozen up to this size.
 TABLE_BYTES = 64 * 2**20
 
 
-class Table(NamedTuple):
-    """The vocabulary's input pre-activations `[V, G·H]`, or None where it would be too large."""
-
-    rows: Tensor | None
-
-
-class EmbeddingRecurrent(Freezable[Table]):
+class EmbeddingRecurrent(Freezable):
     """What EmbeddingRNN, EmbeddingGRU and EmbeddingLSTM share: `embedding.weight` and `rnn.<as torch.nn>`."""
 
     core: type[Recurrent]
@@ -107,35 +98,31 @@ class EmbeddingRecurrent(Freezable[Table]):
             ValueError, TypeError: a wrong shape, device or dtype.
             IndexError: a token outside the vocabulary.
         """
-        with torch.no_grad():
-            table = self._derived
-            rows = None if table is None else table.rows
-            device = self.embedding.weight.device if rows is None else rows.device
-            # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
-            if not (
-                isinstance(input, Tensor) and input.dim() == 1 and input.dtype in TOKENS and input.device == device
-            ):
-                check_tensor("input", input, ["B"], TOKENS, device)
-            tokens = input.long()
-            try:
-                if rows is not None:
-                    return self.rnn.step_rows(rows, tokens, state, reset)
-                return self.rnn.step(self.embedding(tokens), state, reset=reset)
-            except IndexError:
-                check_range("input", input, 0, self.embedding.num_embeddings)
-                raise
+        derived = self._derived
+        weights = self.step_weights() if derived is None else derived
+        try:
+            return take_step(weights, input, state, reset)
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            like = weights.layers[0]
+            check_tensor("input", input, ["B"], TOKENS, like.device)
+            self.rnn.check_step_state(input.shape[0], state, reset, like)
+            check_range("input", input, 0, self.embedding.num_embeddings)
+            raise
 
-    def derive(self) -> Table:
-        with torch.no_grad():
-            weights, table = self.rnn.layer_weights(0), self.embedding.weight
-            size = table.shape[0] * weights.weight_ih.shape[0] * table.element_size()
-            return Table(linear(table, weights.weight_ih, weights.bias) if size <= TABLE_BYTES else None)
+    def step_weights(self) -> StepWeights:
+        """What a step reads, as it is."""
+        modules = self._modules  # much faster than by attribute
+        table = parameter_of(modules["embedding"], "weight")  # type: ignore[arg-type]
+        return modules["rnn"].step_weights()._replace(table=table)  # type: ignore[union-attr,operator]
 
-    @contextmanager
-    def frozen(self) -> Iterator[Self]:
-        """As `Freezable.frozen`; an embedding whose projected table would be too large is read as it is."""
-        with super().frozen(), self.rnn.frozen():
-            yield self
+    def derive(self) -> StepWeights:
+        with torch.no_grad():
+            weights, first = self.step_weights(), self.rnn.layer_weights(0)
+            table = self.embedding.weight
+            if table.shape[0] * first.weight_ih.shape[0] * table.element_size() <= TABLE_BYTES:
+                rows = linear(table, first.weight_ih, first.bias)
+                weights = weights._replace(table=rows, projected=True)
+            return pack_step(weights)
 
 
 class EmbeddingRNN(EmbeddingRecurrent):

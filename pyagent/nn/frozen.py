@@ -5,27 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from torch import nn
 from typing_extensions import Self
 
-Derived = TypeVar("Derived")
+from pyagent.ops import StepWeights
 
 # Entering and leaving is rare and quick, so one lock serves every module (and none has to be copied or pickled).
 _LOCK = threading.Lock()
 
 
-class Freezable(nn.Module, Generic[Derived]):
-    """A module that may keep what it derives from its weights while they are promised not to change."""
+class Freezable(nn.Module):
+    """A module that may keep what its steps derive from its weights while they are promised not to change."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._derived: Derived | None = None
+        self._derived: StepWeights | None = None
         self._frozen_depth = 0
 
-    def derive(self) -> Derived:
-        """What acting needs of the weights as they are now."""
+    def derive(self) -> StepWeights:
+        """What a step reads, made of the weights as they are now and independent of them from here on."""
         raise NotImplementedError
 
     @contextmanager

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.nn.frozen import Freezable
-from pyagent.ops import linear, pack_weight, recurrence_step, recurrent_layer
-from pyagent.ops.checks import check_size, check_tensor
-from pyagent.ops.recurrence import FLOATS, GATES
+from pyagent.ops import StepWeights, pack_step, recurrence_step, recurrent_layer
+from pyagent.ops.checks import check_optional, check_size, check_tensor
+from pyagent.ops.recurrence import CELLS, FLOATS, GATES
 
 State = Tensor | tuple[Tensor, Tensor]
 Layers = Sequence[Tensor | None]  # [B, H] each
@@ -22,12 +22,12 @@ class LayerWeights(NamedTuple):
     """One layer's weights in the form the ops take."""
 
     weight_ih: Tensor
-    weight_hh: Tensor  # packed while frozen
+    weight_hh: Tensor
     bias: Tensor | None  # of the rows
     bias_hn: Tensor | None  # the GRU's, inside its reset gate
 
 
-class Recurrent(Freezable[list[LayerWeights]]):
+class Recurrent(Freezable):
     """What RNN, GRU and LSTM share; `cell` names the arithmetic (see `pyagent.ops.recurrence`)."""
 
     cell: str
@@ -159,38 +159,28 @@ class Recurrent(Freezable[list[LayerWeights]]):
         Raises:
             ValueError, TypeError: a wrong shape, device or dtype.
         """
-        with torch.no_grad():
-            derived = self._derived
-            weights = self.layer_weights(0) if derived is None else derived[0]
-            if not isinstance(input, Tensor) or input.dim() != 2:
-                check_tensor("input", input, ["B", self.input_size], (weights.weight_ih.dtype,))
-            return self.step_rows(linear(input, weights.weight_ih, weights.bias), None, state, reset)
-
-    def step_rows(
-        self, rows: Tensor, row_index: Tensor | None, state: State | None, reset: Tensor | None
-    ) -> tuple[Tensor, State]:
-        """`step` from the first layer's input pre-activations; the caller has switched gradients off."""
         derived = self._derived
-        h_0, c_0 = self.split_state(state, (rows if row_index is None else row_index).shape[0], rows)
-        h_n, c_n = [], []
-        for layer in range(self.num_layers):
-            weights = self.layer_weights(layer) if derived is None else derived[layer]
-            if layer > 0:
-                rows, row_index = linear(h_n[-1], weights.weight_ih, weights.bias), None
-            h, c = recurrence_step(
-                rows,
-                row_index,
-                weights.weight_hh,
-                weights.bias_hn,
-                h_0[layer],
-                c_0[layer],
-                reset,
-                cell=self.cell,
-                packed=derived is not None,
-            )
-            h_n.append(h)
-            c_n.append(c)
-        return h_n[-1], _join_layers(h_n, c_n)
+        weights = self.step_weights() if derived is None else derived
+        try:
+            return take_step(weights, input, state, reset)
+        except (RuntimeError, ValueError, TypeError):
+            check_tensor("input", input, ["B", self.input_size], (weights.layers[0].dtype,), weights.layers[0].device)
+            self.check_step_state(input.shape[0], state, reset, weights.layers[0])
+            raise
+
+    def step_weights(self) -> StepWeights:
+        """What a step reads, as it is."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
+        layers = tuple(self.parameter(name, layer) for layer in range(self.num_layers) for name in names)
+        return StepWeights(None, layers, CELLS.index(self.cell), self.hidden_size)
+
+    def derive(self) -> StepWeights:
+        return pack_step(self.step_weights())
+
+    def check_step_state(self, B: int, state: State | None, reset: Tensor | None, like: Tensor) -> None:
+        """Raise what is wrong with a step's state and reset, if anything is."""
+        self.split_state(state, B, like)
+        check_optional("reset", reset, [B], (torch.bool,), like.device)
 
     def layer_weights(self, layer: int) -> LayerWeights:
         """A layer's weights as they are, its two biases joined as far as they can be."""
@@ -206,17 +196,7 @@ class Recurrent(Freezable[list[LayerWeights]]):
 
     def parameter(self, name: str, layer: int = 0) -> Tensor:
         """A layer's parameter, by torch.nn's name without the layer's suffix."""
-        return getattr(self, f"{name}_l{layer}")
-
-    def derive(self) -> list[LayerWeights]:
-        with torch.no_grad():
-            return [self._kept(self.layer_weights(layer)) for layer in range(self.num_layers)]
-
-    def _kept(self, weights: LayerWeights) -> LayerWeights:
-        # Copies: were only W_hh kept, an edit of the weights while frozen would be seen by half.
-        weight_ih, weight_hh, bias, bias_hn = weights
-        copied = None if bias_hn is None else bias_hn.clone()
-        return LayerWeights(weight_ih.clone(), pack_weight(weight_hh, self.cell), bias, copied)
+        return parameter_of(self, f"{name}_l{layer}")
 
     def split_state(self, state: State | None, B: int, like: Tensor) -> tuple[Layers, Layers]:
         """h and c of a state argument, a layer at a time; `like` has the dtype and device it must have.
@@ -234,12 +214,27 @@ class Recurrent(Freezable[list[LayerWeights]]):
         return _split_layers("state[0]", state[0], shape, like), _split_layers("state[1]", state[1], shape, like)
 
 
+def take_step(
+    weights: StepWeights, input: Tensor, state: State | None, reset: Tensor | None
+) -> tuple[Tensor, State]:
+    """`recurrence_step` with the state as the modules have it."""
+    if CELLS[weights.cell] != "lstm":
+        output, h_n, _ = recurrence_step(input, weights, state, None, reset)  # type: ignore[arg-type]
+        return output, h_n
+    h, c = (None, None) if state is None else state
+    output, *after = recurrence_step(input, weights, h, c, reset)
+    return output, (after[0], after[1])  # type: ignore[return-value]
+
+
+def parameter_of(module: nn.Module, name: str) -> Tensor:
+    """A parameter, several times as fast as by attribute where it is stored under its name (parametrized ones are
+    not)."""
+    found = module._parameters.get(name)
+    return getattr(module, name) if found is None else found
+
+
 def _split_layers(name: str, state: Any, shape: tuple[int, int, int], like: Tensor) -> Layers:
-    # A step takes microseconds: ask only what can be wrong, and find the words for it when something is.
-    if not (
-        isinstance(state, Tensor) and state.shape == shape and state.dtype == like.dtype and state.device == like.device
-    ):
-        check_tensor(name, state, shape, (like.dtype,), like.device)
+    check_tensor(name, state, shape, (like.dtype,), like.device)
     return state.unbind(0)
 
 

@@ -5,15 +5,16 @@ from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
 from pyagent.ops.linear_cross_entropy import linear_cross_entropy
 from pyagent.ops.recurrence import recurrence
-from pyagent.ops.recurrence_step import pack_weight, recurrence_step
+from pyagent.ops.recurrence_step import StepWeights, pack_step, recurrence_step
 from pyagent.ops.recurrent_layer import recurrent_layer
 
 __all__ = [
+    "StepWeights",
     "distinct_tokens",
     "gae",
     "linear",
     "linear_cross_entropy",
-    "pack_weight",
+    "pack_step",
     "recurrence",
     "recurrence_step",
     "recurrent_layer",

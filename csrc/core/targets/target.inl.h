@@ -6,6 +6,7 @@
 #include "core/matmul.inl.h"
 #include "core/recurrence_backward.inl.h"
 #include "core/recurrence_forward.inl.h"
+#include "core/recurrence_step.inl.h"
 
 namespace pyagent {
 namespace {
@@ -13,9 +14,22 @@ namespace {
 template <class T>
 constexpr Kernels<T> kernels_of() {
   return {
-      packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>,   pack_backward<T>, recurrence_scratch<T>,
-      recurrence_forward<T>,  recurrence_backward<T>,  matmul_scratch<T>, matmul<T>,        sum_rows<T>,
-      exponentiate<T>,        scale_columns<T>,
+      packed_forward_size<T>,
+      packed_backward_size<T>,
+      pack_forward<T>,
+      pack_backward<T>,
+      recurrence_scratch<T>,
+      recurrence_forward<T>,
+      recurrence_backward<T>,
+      step_packed_size<T>,
+      step_pack<T>,
+      step_parts<T>,
+      step<T>,
+      matmul_scratch<T>,
+      matmul<T>,
+      sum_rows<T>,
+      exponentiate<T>,
+      scale_columns<T>,
   };
 }
 
