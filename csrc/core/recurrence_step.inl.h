@@ -190,9 +190,10 @@ PYAGENT_INLINE void finish_step(const StepArgs<T>& p, int64_t b, Vec<T> (&sum)[N
   }
 }
 
-// Lanes [first, first + lanes) of the block of units at u; packed weights take M lanes exactly, others up to M.
+// Lanes [first, first + lanes) of the block of units at u; packed weights take M lanes exactly, others up to M. A
+// function each: inlined into one, the compiler keeps some sums in memory.
 template <class T, int64_t kCell, bool kPacked, int M>
-PYAGENT_INLINE void step_lanes(const StepArgs<T>& p, const T* block, int64_t u, int64_t first, int64_t lanes) {
+__attribute__((noinline)) void step_lanes(const StepArgs<T>& p, const T* block, int64_t u, int64_t first, int64_t lanes) {
   constexpr int N = step_vectors(kCell), W = Simd<T>::kWidth;
   Vec<T> sum[M][N], own[M] = {};
   const T *const *x = p.x + first, *const *h_prev = p.h_prev + first;
