@@ -6,6 +6,11 @@
 
 namespace pyagent {
 
+// The upper half of a float. Only a way to store numbers: all arithmetic is done in float.
+struct Bf16 {
+  uint16_t bits;
+};
+
 enum Cell : int64_t { kTanh = 0, kRelu = 1, kGru = 2, kLstm = 3, kNumCells = 4 };
 
 constexpr int64_t gates_of(int64_t cell) { return cell == kLstm ? 4 : cell == kGru ? 3 : 1; }

@@ -1,0 +1,86 @@
+// Bf16 memory as vectors: loaded as floats, stored rounded to nearest even (a NaN stays a NaN, made quiet), or loaded
+// as pairs: two neighbours in k side by side in 32 bits, the first in the low half, as the products read them.
+#pragma once
+
+#include "core/dispatch.h"
+#include "core/simd.h"
+
+namespace pyagent {
+namespace {
+
+// One pair for each float of a vector.
+typedef uint32_t Pairs __attribute__((vector_size(PYAGENT_VECTOR_BYTES)));
+typedef uint32_t UnalignedPairs __attribute__((vector_size(PYAGENT_VECTOR_BYTES), aligned(2), may_alias));
+typedef uint32_t UnalignedPair __attribute__((aligned(2), may_alias));
+typedef uint16_t Halves __attribute__((vector_size(PYAGENT_VECTOR_BYTES / 2)));
+typedef uint16_t UnalignedHalves __attribute__((vector_size(PYAGENT_VECTOR_BYTES / 2), aligned(2), may_alias));
+
+constexpr int kLanes = Simd<float>::kWidth;
+
+PYAGENT_INLINE Pairs load_halves(const Bf16* p) {
+  return __builtin_convertvector(*reinterpret_cast<const UnalignedHalves*>(p), Pairs);
+}
+
+PYAGENT_INLINE Vec<float> load(const Bf16* p) { return (Vec<float>)(load_halves(p) << 16); }
+
+// Of denormals the instruction makes zeros, as the products on the same processors do.
+PYAGENT_INLINE void store(Bf16* p, Vec<float> v) {
+#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
+  *reinterpret_cast<UnalignedHalves*>(p) = (Halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+  const Pairs bits = (Pairs)v;
+  const Pairs rounded = bits + 0x7fff + ((bits >> 16) & 1), quiet = bits | 0x400000;
+  *reinterpret_cast<UnalignedHalves*>(p) = __builtin_convertvector((v == v ? rounded : quiet) >> 16, Halves);
+#endif
+}
+
+// The first n elements, zeros behind them.
+PYAGENT_INLINE Pairs load_first_halves(const Bf16* p, int64_t n) {
+  if (n >= kLanes) return load_halves(p);
+  alignas(64) Bf16 lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_halves(lanes);
+}
+
+PYAGENT_INLINE Vec<float> load_first(const Bf16* p, int64_t n) { return (Vec<float>)(load_first_halves(p, n) << 16); }
+
+PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  alignas(64) Bf16 lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+PYAGENT_INLINE Pairs load_pairs(const Bf16* p) { return *reinterpret_cast<const UnalignedPairs*>(p); }
+
+PYAGENT_INLINE void store_pairs(Bf16* p, Pairs v) { *reinterpret_cast<UnalignedPairs*>(p) = v; }
+
+// Pairs of the first n elements, zeros behind them.
+PYAGENT_INLINE Pairs load_first_pairs(const Bf16* p, int64_t n) {
+  if (n >= 2 * kLanes) return load_pairs(p);
+  alignas(64) Bf16 lanes[2 * kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_pairs(lanes);
+}
+
+PYAGENT_INLINE Pairs broadcast_pair(const Bf16* p) { return *reinterpret_cast<const UnalignedPair*>(p) | Pairs{}; }
+
+// Pairs of elements of two rows: n of them, zeros behind.
+PYAGENT_INLINE Pairs interleave(const Bf16* even, const Bf16* odd, int64_t n) {
+  return load_first_halves(even, n) | load_first_halves(odd, n) << 16;
+}
+
+PYAGENT_INLINE Vec<float> even(Pairs x) { return (Vec<float>)(x << 16); }
+PYAGENT_INLINE Vec<float> odd(Pairs x) { return (Vec<float>)(x & 0xffff0000); }
+
+// sum + x_even w_even + x_odd w_odd.
+PYAGENT_INLINE Vec<float> dot_pairs(Pairs x, Pairs w, Vec<float> sum) {
+#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
+  return (Vec<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
+#else
+  return fma(odd(x), odd(w), fma(even(x), even(w), sum));
+#endif
+}
+
+}  // namespace
+}  // namespace pyagent

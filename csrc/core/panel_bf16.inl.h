@@ -1,0 +1,57 @@
+// The inner loop of products of Bf16, two k at a time, with sums in float.
+//
+// A panel holds, for k = 0, 2, ..., N vectors of pairs side by side: [ceil(K / 2)][N][width][2]. The partner of an odd
+// last k is zero, and so are columns beyond the matrix.
+#pragma once
+
+#include "core/bf16.h"
+#include "core/panel.inl.h"
+
+namespace pyagent {
+namespace {
+
+constexpr int64_t even_up(int64_t k) { return (k + 1) & ~int64_t{1}; }
+
+// sum[m][n] += pair(m) times the panel's vectors at one k.
+template <int M, int N, class F>
+PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, const Bf16* panel) {
+#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
+  Pairs w[N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) w[n] = load_pairs(panel + 2 * n * kLanes);
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+    const Pairs x = pair(m);
+#pragma GCC unroll 16
+    for (int n = 0; n < N; ++n) sum[m][n] = dot_pairs(x, w[n], sum[m][n]);
+  }
+#else
+  // One half after the other: the register file has no room for both halves of the panel.
+  const auto accumulate_half = [&](auto half) __attribute__((always_inline)) {
+    Vec<float> w[N];
+#pragma GCC unroll 16
+    for (int n = 0; n < N; ++n) w[n] = half(load_pairs(panel + 2 * n * kLanes));
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const Vec<float> x = half(pair(m));
+#pragma GCC unroll 16
+      for (int n = 0; n < N; ++n) sum[m][n] = fma(x, w[n], sum[m][n]);
+    }
+  };
+  accumulate_half([](Pairs x) __attribute__((always_inline)) { return even(x); });
+  accumulate_half([](Pairs x) __attribute__((always_inline)) { return odd(x); });
+#endif
+}
+
+// Rows that are contiguous in k; with `stride`, rows of pairs that lie that many elements apart.
+template <int M, int N>
+PYAGENT_INLINE void accumulate(Vec<float> (&sum)[M][N], const Bf16* const (&a)[M], const Bf16* panel, int64_t K,
+                               int64_t stride = 2) {
+  int64_t at = 0;
+  for (int64_t k = 0; k + 1 < K; k += 2, at += stride, panel += 2 * N * kLanes)
+    accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return broadcast_pair(a[m] + at); }, panel);
+  if (K % 2) accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return Pairs{} + a[m][at].bits; }, panel);
+}
+
+}  // namespace
+}  // namespace pyagent
