@@ -25,12 +25,15 @@ from setuptools.command.build_ext import build_ext
 
 OBJECTS = Path("build/objects")
 AVX2 = ["-mavx2", "-mfma"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", *AVX2, "-mprefer-vector-width=512"]
 # Each file under csrc/core/targets is compiled for the instruction set it is named after; everything else, baseline
 # included, for the plain CPU of the architecture.
 TARGET_FLAGS = {
     "baseline": [],
     "avx2": AVX2,
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", *AVX2, "-mprefer-vector-width=512"],
+    "avx512": AVX512,
+    "avx512_bf16": [*AVX512, "-mavx512bf16"],
+    "amx": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
 }
 # -g0: Python's default -g makes the library tens of times larger. -ffp-contract=off: results must not depend on
 # which multiply-adds a compiler happens to fuse.

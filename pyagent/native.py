@@ -57,7 +57,8 @@ cuda_available, cuda_missing_because = _load_cuda()
 
 
 def isa() -> str:
-    """The instruction set whose kernels run: avx512, avx2 or baseline; `reference` without the compiled core."""
+    """The instruction set whose kernels run: amx, avx512_bf16, avx512, avx2 or baseline; without the compiled core
+    `reference`."""
     return core.isa() if core is not None else "reference"
 
 

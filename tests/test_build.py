@@ -61,6 +61,10 @@ def test_targets_hold_the_registers_of_their_instruction_set():
     assert "%ymm" in avx2
     assert "%zmm" not in avx2
     assert "%zmm" in avx512
+    assert "vdpbf16ps" not in avx512
+    assert "vdpbf16ps" in instructions("avx512_bf16")
+    assert "%tmm" not in instructions("avx512_bf16")
+    assert "tdpbf16ps %tmm6,%tmm4,%tmm0" in instructions("amx")
 
 
 @needs_x86

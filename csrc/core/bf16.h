@@ -65,11 +65,6 @@ PYAGENT_INLINE Pairs load_first_pairs(const Bf16* p, int64_t n) {
 
 PYAGENT_INLINE Pairs broadcast_pair(const Bf16* p) { return *reinterpret_cast<const UnalignedPair*>(p) | Pairs{}; }
 
-// Pairs of elements of two rows: n of them, zeros behind.
-PYAGENT_INLINE Pairs interleave(const Bf16* even, const Bf16* odd, int64_t n) {
-  return load_first_halves(even, n) | load_first_halves(odd, n) << 16;
-}
-
 PYAGENT_INLINE Vec<float> even(Pairs x) { return (Vec<float>)(x << 16); }
 PYAGENT_INLINE Vec<float> odd(Pairs x) { return (Vec<float>)(x & 0xffff0000); }
 

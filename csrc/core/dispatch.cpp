@@ -4,12 +4,19 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace pyagent {
 
 const Target* const* all_targets(int* count) {
 #if defined(__x86_64__)
-  static const Target* const kAll[] = {&kAvx512, &kAvx2, &kBaseline};
+  static const Target* const kAll[] = {&kAmx, &kAvx512Bf16, &kAvx512, &kAvx2, &kBaseline};
 #else
   static const Target* const kAll[] = {&kBaseline};
 #endif
@@ -17,14 +24,37 @@ const Target* const* all_targets(int* count) {
   return kAll;
 }
 
+#if defined(__x86_64__)
+// Whether the processor multiplies tiles of Bf16, the operating system saves them, and the kernel lets this process
+// have them, which it has to be asked for, once.
+static bool has_tiles() {
+#if defined(__linux__)
+  constexpr unsigned kTilesOfBf16 = 1u << 22 | 1u << 24, kTileState = 1u << 17 | 1u << 18, kOsSavesState = 1u << 27;
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kOsSavesState)) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTilesOfBf16) != kTilesOfBf16) return false;
+  __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  if ((a & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return permitted;
+#else
+  return false;
+#endif
+}
+#endif
+
 bool supported(const Target& target) {
 #if defined(__x86_64__)
   // The compiler's run-time also asks the operating system whether it saves the wide registers.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (&target == &kAvx2) return avx2;
-  if (&target == &kAvx512)
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (&target == &kAvx512) return avx512;
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  if (&target == &kAvx512Bf16) return bf16;
+  if (&target == &kAmx) return bf16 && has_tiles();
 #endif
   return &target == &kBaseline;
 }
@@ -58,12 +88,17 @@ const Target& target() {
 
 template <>
 const Kernels<float>& kernels<float>() {
-  return target().f32;
+  return target().floats->f32;
 }
 
 template <>
 const Kernels<double>& kernels<double>() {
-  return target().f64;
+  return target().floats->f64;
+}
+
+template <>
+const Kernels<Bf16>& kernels<Bf16>() {
+  return target().bf16;
 }
 
 }  // namespace pyagent

@@ -11,6 +11,18 @@ struct Bf16 {
   uint16_t bits;
 };
 
+// What a type is computed in.
+template <class T>
+struct Computed {
+  using Real = T;
+};
+template <>
+struct Computed<Bf16> {
+  using Real = float;
+};
+template <class T>
+using Real = typename Computed<T>::Real;
+
 enum Cell : int64_t { kTanh = 0, kRelu = 1, kGru = 2, kLstm = 3, kNumCells = 4 };
 
 constexpr int64_t gates_of(int64_t cell) { return cell == kLstm ? 4 : cell == kGru ? 3 : 1; }
@@ -93,13 +105,26 @@ struct MatrixRows {
 // C[m, n] = bias[n] + sum_k A[m, k] B[k, n]. A's rows run over m (or over k if a_transposed); B's over k (or over n if
 // b_transposed). Every element is summed in the order of k, whatever rows [m_begin, m_end) a call computes.
 template <class T>
-struct MatmulArgs {
+struct MatmulOperands {
   int64_t M, N, K;
   MatrixRows<T> a, b;
   bool a_transposed, b_transposed;
+};
+
+template <class T>
+struct MatmulArgs : MatmulOperands<T> {
   const T* bias;    // [N] or null
   bool accumulate;  // sums start from C instead of the bias
   T* c;             // [M, N]
+  int64_t c_stride;
+};
+
+// Summed in float.
+template <>
+struct MatmulArgs<Bf16> : MatmulOperands<Bf16> {
+  const float* bias;  // [N] or null
+  float* c;           // [M, N], or null:
+  Bf16* rounded_c;    // rounded once, after the last k
   int64_t c_stride;
 };
 
@@ -109,7 +134,7 @@ struct RowSumArgs {
   const T* data;  // [count] rows
   int64_t stride, count;
   const int64_t* index;  // [count], or null: all are one row
-  T* out;
+  Real<T>* out;
   int64_t out_stride;
 };
 
@@ -145,15 +170,30 @@ struct Kernels {
   void (*scale_columns)(const SoftmaxBlock<T>&, const T* factor, T* row_sum);
 };
 
-struct Target {
-  const char* isa;
+template <>
+struct Kernels<Bf16> {
+  int64_t (*matmul_scratch_bytes)(const MatmulArgs<Bf16>&);
+  void (*matmul)(const MatmulArgs<Bf16>&, int64_t m_begin, int64_t m_end, void* scratch);
+  void (*sum_rows)(const RowSumArgs<Bf16>&, int64_t c_begin, int64_t c_end);
+  void (*widen)(const Bf16* from, int64_t count, float* to);
+};
+
+struct FloatKernels {
   Kernels<float> f32;
   Kernels<double> f64;
 };
 
+// Targets that differ in what they do with Bf16 alone share one table of the rest.
+struct Target {
+  const char* isa;
+  const FloatKernels* floats;
+  Kernels<Bf16> bf16;
+};
+
 extern const Target kBaseline;
 #if defined(__x86_64__)
-extern const Target kAvx2, kAvx512;
+extern const FloatKernels kAvx512Floats;
+extern const Target kAvx2, kAvx512, kAvx512Bf16, kAmx;
 #endif
 
 // The best target of this processor, or the one PYAGENT_CPU_ISA names. Chosen once.

@@ -61,13 +61,38 @@ PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, Bf16
   }
 }
 
-// The same from rows that are contiguous in the columns: `row(k)`.
+// Pairs of rows k and k + 1 of the matrix whose rows are `row(k)`: `count` of them, zeros beyond these and beyond
+// depth.
 template <class F>
-PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, Bf16* to, int64_t stride) {
-  for (int64_t k = 0; k < depth; k += 2, to += stride) {
-    const bool alone = k + 1 == depth;
-    store_pairs(to, interleave(row(k), row(alone ? k : k + 1), count) & (alone ? 0xffff : 0xffffffff));
+PYAGENT_INLINE Pairs pairs_of_rows(const F& row, int64_t k, int64_t depth, int64_t column, int64_t count) {
+  if (k >= depth || count <= 0) return Pairs{};
+  const Pairs first = load_first_halves(row(k) + column, count);
+  return k + 1 == depth ? first : first | load_first_halves(row(k + 1) + column, count) << 16;
+}
+
+// The N vectors of a panel from rows that are contiguous in the columns: `row(k)`. Of the columns, `count` exist.
+template <int N, class F>
+PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, Bf16* panel) {
+  for (int64_t k = 0; k < depth; k += 2, panel += 2 * N * kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i)
+      store_pairs(panel + 2 * i * kLanes, pairs_of_rows(row, k, depth, i * kLanes, count - i * kLanes));
   }
+}
+
+// The other way round: from the same rows, `count` columns as rows contiguous in k, to[column * stride + k]. Writes
+// whole vectors both ways, zeros beyond count and depth.
+template <class F>
+PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, Bf16* to, int64_t stride) {
+  for (int64_t i = 0; i < count; i += kLanes)
+    for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+      Pairs x[kLanes];
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j) x[j] = pairs_of_rows(row, k + 2 * j, depth, i, count - i);
+      transpose(x);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j) store_pairs(to + (i + j) * stride + k, x[j]);
+    }
 }
 
 }  // namespace

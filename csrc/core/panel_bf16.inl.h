@@ -10,8 +10,6 @@
 namespace pyagent {
 namespace {
 
-constexpr int64_t even_up(int64_t k) { return (k + 1) & ~int64_t{1}; }
-
 // sum[m][n] += pair(m) times the panel's vectors at one k.
 template <int M, int N, class F>
 PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, const Bf16* panel) {
@@ -43,14 +41,13 @@ PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, cons
 #endif
 }
 
-// Rows that are contiguous in k; with `stride`, rows of pairs that lie that many elements apart.
+// Rows that are contiguous in k.
 template <int M, int N>
-PYAGENT_INLINE void accumulate(Vec<float> (&sum)[M][N], const Bf16* const (&a)[M], const Bf16* panel, int64_t K,
-                               int64_t stride = 2) {
-  int64_t at = 0;
-  for (int64_t k = 0; k + 1 < K; k += 2, at += stride, panel += 2 * N * kLanes)
-    accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return broadcast_pair(a[m] + at); }, panel);
-  if (K % 2) accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return Pairs{} + a[m][at].bits; }, panel);
+PYAGENT_INLINE void accumulate(Vec<float> (&sum)[M][N], const Bf16* const (&a)[M], const Bf16* panel, int64_t K) {
+  int64_t k = 0;
+  for (; k + 1 < K; k += 2, panel += 2 * N * kLanes)
+    accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return broadcast_pair(a[m] + k); }, panel);
+  if (k < K) accumulate_pair(sum, [&](int m) __attribute__((always_inline)) { return Pairs{} + a[m][k].bits; }, panel);
 }
 
 }  // namespace

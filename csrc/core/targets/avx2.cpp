@@ -3,5 +3,6 @@
 #include "core/targets/target.inl.h"
 
 namespace pyagent {
-const Target kAvx2 = {"avx2", kernels_of<float>(), kernels_of<double>()};
-}
+static constexpr FloatKernels kFloats = float_kernels();
+const Target kAvx2 = {"avx2", &kFloats, bf16_kernels()};
+}  // namespace pyagent

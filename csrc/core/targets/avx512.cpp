@@ -3,5 +3,6 @@
 #include "core/targets/target.inl.h"
 
 namespace pyagent {
-const Target kAvx512 = {"avx512", kernels_of<float>(), kernels_of<double>()};
-}
+const FloatKernels kAvx512Floats = float_kernels();
+const Target kAvx512 = {"avx512", &kAvx512Floats, bf16_kernels()};
+}  // namespace pyagent

@@ -3,5 +3,6 @@
 #include "core/targets/target.inl.h"
 
 namespace pyagent {
-const Target kBaseline = {"baseline", kernels_of<float>(), kernels_of<double>()};
-}
+static constexpr FloatKernels kFloats = float_kernels();
+const Target kBaseline = {"baseline", &kFloats, bf16_kernels()};
+}  // namespace pyagent

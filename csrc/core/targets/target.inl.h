@@ -7,6 +7,7 @@
 #include "core/recurrence_backward.inl.h"
 #include "core/recurrence_forward.inl.h"
 #include "core/recurrence_step.inl.h"
+#include "core/targets/target_bf16.inl.h"
 
 namespace pyagent {
 namespace {
@@ -32,6 +33,8 @@ constexpr Kernels<T> kernels_of() {
       scale_columns<T>,
   };
 }
+
+constexpr FloatKernels float_kernels() { return {kernels_of<float>(), kernels_of<double>()}; }
 
 }  // namespace
 }  // namespace pyagent

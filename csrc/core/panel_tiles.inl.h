@@ -1,0 +1,75 @@
+// The inner loop of products of Bf16 on AMX tiles: up to 32 rows times up to two vectors of a panel.
+//
+// Tiles 0 to 3 hold the sums, [row tile][vector]; 4 and 5 rows of A; 6 and 7 the panel's vectors. The panels are those
+// of panel_bf16.inl.h, with zeros up to a multiple of kTileDepth; so must be the rows.
+#pragma once
+
+#include "core/bf16.h"
+#include "core/tiles.h"
+
+namespace pyagent {
+namespace {
+
+constexpr int64_t kTileRows = 16, kTileDepth = 32;
+
+// For products of `rows` rows, 1 to 32 of them. It also zeroes every tile.
+inline void configure_tile_rows(int64_t rows) {
+  TileConfig config = {};
+  config.palette = 1;
+  const int64_t top = rows < kTileRows ? rows : kTileRows, bottom = rows > kTileRows ? rows - kTileRows : top;
+  const int64_t tile_rows[8] = {top, top, bottom, bottom, top, bottom, kTileDepth / 2, kTileDepth / 2};
+  for (int i = 0; i < 8; ++i) {
+    config.rows[i] = static_cast<uint8_t>(tile_rows[i]);
+    config.row_bytes[i] = 64;
+  }
+  configure_tiles(config);
+}
+
+template <int kTile>
+PYAGENT_INLINE void start_tile(bool from_zero, const float* sum, int64_t stride) {
+  if (from_zero)
+    zero_tile<kTile>();
+  else
+    load_tile<kTile>(sum, stride);
+}
+
+// sum[m][n] += A times kVectors vectors of a panel whose pairs of k lie `panel_stride` elements apart, or from zero.
+template <int kRowTiles, int kVectors>
+PYAGENT_INLINE void accumulate_tiles(bool from_zero, float* sum, int64_t sum_stride, const Bf16* a, int64_t a_stride,
+                                     const Bf16* panel, int64_t panel_stride, int64_t K) {
+  float* const low = sum + kTileRows * sum_stride;
+  const int64_t stride = sum_stride * 4;
+  start_tile<0>(from_zero, sum, stride);
+  if constexpr (kVectors > 1) start_tile<1>(from_zero, sum + kLanes, stride);
+  if constexpr (kRowTiles > 1) start_tile<2>(from_zero, low, stride);
+  if constexpr (kRowTiles > 1 && kVectors > 1) start_tile<3>(from_zero, low + kLanes, stride);
+  for (int64_t k = 0; k < K; k += kTileDepth, a += kTileDepth, panel += kTileDepth / 2 * panel_stride) {
+    load_tile<6>(panel, 2 * panel_stride);
+    if constexpr (kVectors > 1) load_tile<7>(panel + 2 * kLanes, 2 * panel_stride);
+    load_tile<4>(a, 2 * a_stride);
+    multiply_tiles<0, 4, 6>();
+    if constexpr (kVectors > 1) multiply_tiles<1, 4, 7>();
+    if constexpr (kRowTiles > 1) {
+      load_tile<5>(a + kTileRows * a_stride, 2 * a_stride);
+      multiply_tiles<2, 5, 6>();
+      if constexpr (kVectors > 1) multiply_tiles<3, 5, 7>();
+    }
+  }
+  store_tile<0>(sum, stride);
+  if constexpr (kVectors > 1) store_tile<1>(sum + kLanes, stride);
+  if constexpr (kRowTiles > 1) store_tile<2>(low, stride);
+  if constexpr (kRowTiles > 1 && kVectors > 1) store_tile<3>(low + kLanes, stride);
+}
+
+// With the tiles configured for as many rows.
+template <int kVectors>
+PYAGENT_INLINE void accumulate_tiles(int64_t rows, bool from_zero, float* sum, int64_t sum_stride, const Bf16* a,
+                                     int64_t a_stride, const Bf16* panel, int64_t panel_stride, int64_t K) {
+  if (rows > kTileRows)
+    accumulate_tiles<2, kVectors>(from_zero, sum, sum_stride, a, a_stride, panel, panel_stride, K);
+  else
+    accumulate_tiles<1, kVectors>(from_zero, sum, sum_stride, a, a_stride, panel, panel_stride, K);
+}
+
+}  // namespace
+}  // namespace pyagent

@@ -1,0 +1,62 @@
+// The amx target's products on emulated tiles, for test_matmul_bf16.py: cases from standard input, results to standard
+// output.
+#define PYAGENT_EMULATE_TILES
+#include "core/targets/amx.cpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+namespace pyagent {
+const FloatKernels kAvx512Floats = {};
+}
+
+using namespace pyagent;
+
+// Exactly as much memory as there are elements, so that a sanitizer sees every step beyond.
+template <class T>
+std::vector<T> read(int64_t count) {
+  std::vector<T> values(count);
+  if (count > 0 && std::fread(values.data(), sizeof(T), count, stdin) != static_cast<size_t>(count)) std::exit(2);
+  return values;
+}
+
+template <class T>
+void write(const std::vector<T>& values) {
+  if (!values.empty()) std::fwrite(values.data(), sizeof(T), values.size(), stdout);
+}
+
+struct Case {
+  int64_t M, N, K, a_transposed, b_transposed, has_bias, rounded, by_rows, split;
+};
+
+MatrixRows<Bf16> rows_of(const std::vector<Bf16>& matrix, int64_t stride, std::vector<const Bf16*>& rows,
+                         bool by_rows) {
+  if (!by_rows) return {matrix.data(), stride, nullptr};
+  for (size_t at = 0; at < matrix.size(); at += stride) rows.push_back(matrix.data() + at);
+  return {nullptr, 0, rows.data()};
+}
+
+int main() {
+  Case x;
+  while (std::fread(&x, sizeof(x), 1, stdin) == 1) {
+    const auto a = read<Bf16>(x.M * x.K), b = read<Bf16>(x.K * x.N);
+    const auto bias = read<float>(x.has_bias ? x.N : 0);
+    std::vector<const Bf16*> a_rows, b_rows;
+    std::vector<float> c(x.rounded ? 0 : x.M * x.N);
+    std::vector<Bf16> rounded_c(x.rounded ? x.M * x.N : 0);
+    MatmulArgs<Bf16> p{};
+    p.M = x.M, p.N = x.N, p.K = x.K;
+    p.a_transposed = x.a_transposed, p.b_transposed = x.b_transposed;
+    p.a = rows_of(a, x.a_transposed ? x.M : x.K, a_rows, x.by_rows);
+    p.b = rows_of(b, x.b_transposed ? x.K : x.N, b_rows, x.by_rows);
+    p.bias = x.has_bias ? bias.data() : nullptr;
+    p.c = x.rounded ? nullptr : c.data(), p.rounded_c = x.rounded ? rounded_c.data() : nullptr;
+    p.c_stride = x.N;
+    void* scratch = std::aligned_alloc(64, (kAmx.bf16.matmul_scratch_bytes(p) + 63) / 64 * 64);
+    kAmx.bf16.matmul(p, 0, x.split, scratch);
+    kAmx.bf16.matmul(p, x.split, x.M, scratch);
+    std::free(scratch);
+    write(c), write(rounded_c);
+  }
+}
