@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
+#include <type_traits>
 
 #include "core/dispatch.h"
 #include "multiply.h"
@@ -15,18 +16,42 @@ void check_matrix(const char* name, const Tensor& tensor) {
   STD_TORCH_CHECK(tensor.dim() == 2, name, ": got ", tensor.dim(), " dimensions, want 2");
 }
 
+// What products of T are summed in.
+template <class T>
+using Sum = std::conditional_t<std::is_same_v<T, Bf16>, float, T>;
+
+template <class T>
+Argument<Sum<T>> bias_of_sums(const OptionalTensor& bias, int64_t N) {
+  if constexpr (std::is_same_v<T, Bf16>)
+    if (bias && bias->scalar_type() == ScalarType::BFloat16) {
+      const Argument<Bf16> held("bias", bias, {N});
+      Tensor widened = new_tensor<float>({N});
+      kernels<Bf16>().widen(held.get(), N, data<float>(widened));
+      return {"bias", widened, {N}};
+    }
+  return {"bias", bias, {N}};
+}
+
+void write_to(MatmulArgs<Bf16>& p, Tensor& c) { p.rounded_c = data<Bf16>(c); }
+
+template <class T>
+void write_to(MatmulArgs<T>& p, Tensor& c) {
+  p.c = data<T>(c);
+}
+
 template <class T>
 Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
   check_matrix("input", input), check_matrix("weight", weight);
   const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
-  const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K}), held_bias("bias", bias, {N});
+  const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K});
+  const Argument<Sum<T>> held_bias = bias_of_sums<T>(bias, N);
   Tensor output = new_tensor<T>({M, N});
   MatmulArgs<T> p{};
   p.M = M, p.N = N, p.K = K;
   p.a = {a.get(), K, nullptr};
   p.b = {b.get(), K, nullptr}, p.b_transposed = true;
   p.bias = held_bias.get();
-  p.c = data<T>(output), p.c_stride = N;
+  write_to(p, output), p.c_stride = N;
   multiply(p);
   return output;
 }
@@ -39,34 +64,39 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
   const Argument<T> g("grad", grad, {M, N}), x("input", input, {M, K}), w("weight", weight, {N, K});
   Tensor grad_input = need_input ? new_tensor<T>({M, K}) : new_tensor<T>({0});
   Tensor grad_weight = need_weight ? new_tensor<T>({N, K}) : new_tensor<T>({0});
-  Tensor grad_bias = zero_tensor<T>(need_bias, {N});
+  Tensor grad_bias = zero_tensor<Real<T>>(need_bias, {N});
   MatmulArgs<T> p{};
   p.N = K, p.c_stride = K;
   if (need_input) {
     p.M = M, p.K = N;
     p.a = {g.get(), N, nullptr};
     p.b = {w.get(), K, nullptr};
-    p.c = data<T>(grad_input);
+    write_to(p, grad_input);
     multiply(p);
   }
   if (need_weight) {
     p.M = N, p.K = M;
     p.a = {g.get(), N, nullptr}, p.a_transposed = true;
     p.b = {x.get(), K, nullptr};
-    p.c = data<T>(grad_weight);
+    write_to(p, grad_weight);
     multiply(p);
   }
-  if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<T>(grad_bias), 0}, N);
+  if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<Real<T>>(grad_bias), 0}, N);
   return {grad_input, grad_weight, grad_bias};
 }
 
+template <class F>
+auto with_any_dtype(const char* name, const Tensor& tensor, const F& f) {
+  return tensor.scalar_type() == ScalarType::BFloat16 ? f(Bf16{}) : with_dtype(name, tensor, f);
+}
+
 Tensor forward_of_any_dtype(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
-  return with_dtype("input", input, [&](auto zero) { return forward<decltype(zero)>(input, weight, bias); });
+  return with_any_dtype("input", input, [&](auto zero) { return forward<decltype(zero)>(input, weight, bias); });
 }
 
 std::tuple<Tensor, Tensor, Tensor> backward_of_any_dtype(const Tensor& grad, const Tensor& input, const Tensor& weight,
                                                          bool need_input, bool need_weight, bool need_bias) {
-  return with_dtype("input", input, [&](auto zero) {
+  return with_any_dtype("input", input, [&](auto zero) {
     return backward<decltype(zero)>(grad, input, weight, need_input, need_weight, need_bias);
   });
 }

@@ -14,6 +14,7 @@
 #include <initializer_list>
 #include <optional>
 
+#include "core/dispatch.h"
 #include "parallel.h"
 
 namespace pyagent {
@@ -34,6 +35,10 @@ constexpr ScalarType scalar_type_of<double>() {
   return ScalarType::Double;
 }
 template <>
+constexpr ScalarType scalar_type_of<Bf16>() {
+  return ScalarType::BFloat16;
+}
+template <>
 constexpr ScalarType scalar_type_of<int64_t>() {
   return ScalarType::Long;
 }
@@ -49,10 +54,12 @@ Tensor new_tensor(Shape shape) {
     strides[i] = stride;
     stride *= shape.begin()[i] > 0 ? shape.begin()[i] : 1;
   }
-  const int32_t dtype = sizeof(T) == 1                                   ? aoti_torch_dtype_bool()
-                        : scalar_type_of<T>() == ScalarType::Long        ? aoti_torch_dtype_int64()
-                        : scalar_type_of<T>() == scalar_type_of<float>() ? aoti_torch_dtype_float32()
-                                                                         : aoti_torch_dtype_float64();
+  constexpr ScalarType kType = scalar_type_of<T>();
+  const int32_t dtype = kType == ScalarType::Bool       ? aoti_torch_dtype_bool()
+                        : kType == ScalarType::Long     ? aoti_torch_dtype_int64()
+                        : kType == ScalarType::BFloat16 ? aoti_torch_dtype_bfloat16()
+                        : kType == ScalarType::Float    ? aoti_torch_dtype_float32()
+                                                        : aoti_torch_dtype_float64();
   AtenTensorHandle handle;
   STABLE_TORCH_ERROR_CODE_CHECK(
       aoti_torch_empty_strided(dim, shape.begin(), strides, dtype, aoti_torch_device_type_cpu(), 0, &handle));

@@ -4,7 +4,7 @@
     grad_weight = gradᵀ · input            grad_bias = Σ_m grad_m
 
 As torch.nn.functional.linear, whose products may split the summed dimension over threads and so change bits with
-their number; here only output rows are split.
+their number; here only output rows are split. Products of bfloat16 are summed in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from torch.autograd.function import once_differentiable
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_tensor, first_order_only, one_device
 
-FLOATS = (torch.float32, torch.float64)
+FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input · weightᵀ + bias`.
 
     Args:
-        input: `[…, K]`, float32 or float64.
-        weight: `[N, K]`.
-        bias: `[N]` or None.
+        input: `[…, K]`, float32, float64 or bfloat16; under `torch.autocast("cpu", torch.bfloat16)` float32 tensors
+            are taken as bfloat16.
+        weight: `[N, K]`, of the same dtype.
+        bias: `[N]` or None; of the same dtype, or float32 beside bfloat16.
 
     Returns:
-        `[…, N]`; differentiable once in all three. Bitwise independent of the number of threads.
+        `[…, N]`, of the input's dtype; differentiable once in all three. Bitwise independent of the number of threads.
 
     Raises:
         ValueError, TypeError: a wrong shape, device or dtype.
@@ -40,6 +41,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         _check_linear(input, weight, bias)
         return linear_reference(input, weight, bias)
     first_order_only("linear", (input, weight, bias))
+    if torch.is_autocast_enabled("cpu"):
+        input, weight, bias = autocast(input), autocast(weight), autocast(bias)
     if input.dim() != 2:
         _check_linear(input, weight, bias)
         rows = input.reshape(input.shape[:-1].numel(), input.shape[-1])
@@ -56,31 +59,48 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise
 
 
+def autocast(tensor: Tensor | None) -> Tensor | None:
+    """A float32 tensor in autocast's dtype on the CPU, where that is bfloat16; anything else as it is."""
+    if (
+        isinstance(tensor, Tensor)
+        and tensor.dtype == torch.float32
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    ):
+        return tensor.to(torch.bfloat16)
+    return tensor
+
+
 def _check_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     check_tensor("weight", weight, ["N", "K"], FLOATS)
     N, K = weight.shape
     leading = ["…"] * (input.dim() - 1) if isinstance(input, Tensor) else []
     check_tensor("input", input, [*leading, K], (weight.dtype,), weight.device)
-    check_optional("bias", bias, [N], (weight.dtype,), weight.device)
+    bias_dtypes = (torch.bfloat16, torch.float32) if weight.dtype == torch.bfloat16 else (weight.dtype,)
+    check_optional("bias", bias, [N], bias_dtypes, weight.device)
 
 
 def linear_reference(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`linear` in torch."""
-    return torch.nn.functional.linear(input, weight, bias)
+    return torch.nn.functional.linear(input, weight, None if bias is None else bias.to(weight.dtype))
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(input, weight)
+        ctx.bias_dtype = None if bias is None else bias.dtype
         return _forward(input, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         need = ctx.needs_input_grad
-        grads = torch.ops.pyagent.linear_backward.default(grad, *ctx.saved_tensors, *need)
-        return tuple(g if needed else None for g, needed in zip(grads, need, strict=True))
+        grad_input, grad_weight, grad_bias = torch.ops.pyagent.linear_backward.default(grad, *ctx.saved_tensors, *need)
+        return (
+            grad_input if need[0] else None,
+            grad_weight if need[1] else None,
+            grad_bias.to(ctx.bias_dtype) if need[2] else None,
+        )
 
 
 if native.available:
@@ -94,8 +114,10 @@ if native.available:
     @torch.library.register_fake("pyagent::linear_backward")
     def _(grad: Tensor, input: Tensor, weight: Tensor, need_input: bool, need_weight: bool, need_bias: bool):  # noqa: ANN202
         one_device("linear_backward", (grad, input, weight))
+        # The gradient of the bias is left as it was summed: the bias may be float32 beside bfloat16.
+        bias_dtype = torch.float32 if weight.dtype == torch.bfloat16 else weight.dtype
         return (
             input.new_empty(input.shape if need_input else 0),
             weight.new_empty(weight.shape if need_weight else 0),
-            weight.new_empty(weight.shape[0] if need_bias else 0),
+            weight.new_empty(weight.shape[0] if need_bias else 0, dtype=bias_dtype),
         )

@@ -58,6 +58,8 @@ STEP = {
 LINEAR = {"input": f32(3, 4), "weight": f32(5, 4), "bias": f32(5)}
 LINEAR_BACKWARD = {"grad": f32(3, 5), "input": f32(3, 4), "weight": f32(5, 4), **dict.fromkeys(
     ("need_input", "need_weight", "need_bias"), True)}  # fmt: skip
+LINEAR_BF16 = {name: x.bfloat16() for name, x in LINEAR.items()}
+LINEAR_BACKWARD_BF16 = {name: x.bfloat16() if isinstance(x, torch.Tensor) else x for name, x in LINEAR_BACKWARD.items()}
 
 HEAD = {
     "input": f32(3, 4),
@@ -115,6 +117,9 @@ HOSTILE = [
     (ops.linear_forward, LINEAR, {"input": f32(3)}),
     (ops.linear_forward, LINEAR, {"weight": f32(4)}),
     (ops.linear_forward, LINEAR, {"bias": f32(4)}),
+    (ops.linear_forward, LINEAR_BF16, {"bias": f32(4).bfloat16()}),
+    (ops.linear_forward, LINEAR_BF16, {"bias": f32(6)}),
+    (ops.linear_backward, LINEAR_BACKWARD_BF16, {"grad": f32(5, 3).bfloat16()}),
     (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"weight": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"input": f32(2, 3, 4)}),
@@ -131,6 +136,10 @@ HOSTILE = [
     (ops.recurrence_backward, BACKWARD, {"gates": f32(T, B, 4 * H).double()}),
     (ops.recurrence_step, STEP, {"h": f32(B, H).double()}),
     (ops.linear_forward, LINEAR, {"weight": f32(5, 4).bfloat16()}),
+    (ops.linear_forward, LINEAR, {"bias": f32(5).bfloat16()}),
+    *((ops.linear_forward, LINEAR_BF16, {name: LINEAR_BF16[name].double()}) for name in LINEAR_BF16),
+    *((ops.linear_forward, LINEAR_BF16, {name: LINEAR[name]}) for name in ("input", "weight")),
+    *((ops.linear_backward, LINEAR_BACKWARD_BF16, {name: LINEAR_BACKWARD[name]}) for name in ("grad", "input")),
     (ops.distinct_tokens, {"tokens": i64(1).view(1, 1), "num_embeddings": 3}, {"tokens": f32(1, 1)}),
     *((ops.linear_cross_entropy_forward, HEAD, {x: HEAD[x].double()}) for x in ("linear_weight", "linear_bias")),
     (ops.linear_cross_entropy_forward, HEAD, {"input": f32(3, 4).bfloat16()}),
@@ -152,6 +161,7 @@ HOSTILE = [
     (ops.recurrence_backward, BACKWARD, {"grad_h_n": f32(B, H).to("meta")}),
     *((ops.recurrence_step, STEP, {name: STEP[name].to("meta")}) for name in ("rows", "weight", "h", "c", "reset")),
     (ops.linear_forward, LINEAR, {"weight": f32(5, 4).to("meta")}),
+    (ops.linear_forward, LINEAR_BF16, {"bias": f32(5).to("meta")}),
     (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(3, 5).to("meta")}),
     *((ops.linear_cross_entropy_forward, HEAD, {name: HEAD[name].to("meta")})
       for name in ("input", "linear_weight", "target", "linear_bias")),
@@ -186,6 +196,9 @@ def test_a_hostile_argument_is_an_exception(op, arguments, changes):
         (ops.linear_forward, LINEAR),
         (ops.linear_backward, LINEAR_BACKWARD),
         (ops.linear_cross_entropy_backward, HEAD_BACKWARD),
+        (ops.linear_forward, LINEAR_BF16),
+        (ops.linear_forward, {**LINEAR_BF16, "bias": f32(5)}),
+        (ops.linear_backward, LINEAR_BACKWARD_BF16),
     ],
 )
 def test_the_arguments_are_good_without_the_change(op, arguments):
