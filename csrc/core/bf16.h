@@ -17,24 +17,55 @@ typedef uint16_t UnalignedHalves __attribute__((vector_size(PYAGENT_VECTOR_BYTES
 
 constexpr int kLanes = Simd<float>::kWidth;
 
+// Left to themselves, compilers widen halves in several steps. (The masks that keep all: gcc warns of what the
+// functions without masks leave undefined.)
 PYAGENT_INLINE Pairs load_halves(const Bf16* p) {
-  return __builtin_convertvector(*reinterpret_cast<const UnalignedHalves*>(p), Pairs);
-}
-
-PYAGENT_INLINE Vec<float> load(const Bf16* p) { return (Vec<float>)(load_halves(p) << 16); }
-
-// Of denormals the instruction makes zeros, as the products on the same processors do.
-PYAGENT_INLINE void store(Bf16* p, Vec<float> v) {
-#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
-  *reinterpret_cast<UnalignedHalves*>(p) = (Halves)_mm512_cvtneps_pbh((__m512)v);
+#if defined(__AVX512BW__) && PYAGENT_VECTOR_BYTES == 64
+  return (Pairs)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)));
+#elif defined(__AVX2__) && PYAGENT_VECTOR_BYTES == 32
+  return (Pairs)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p)));
 #else
-  const Pairs bits = (Pairs)v;
-  const Pairs rounded = bits + 0x7fff + ((bits >> 16) & 1), quiet = bits | 0x400000;
-  *reinterpret_cast<UnalignedHalves*>(p) = __builtin_convertvector((v == v ? rounded : quiet) >> 16, Halves);
+  return __builtin_convertvector(*reinterpret_cast<const UnalignedHalves*>(p), Pairs);
 #endif
 }
 
+PYAGENT_INLINE Halves rounded(Vec<float> v) {
+#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
+  // Of denormals this makes zeros, as the products on the same processors do.
+  return (Halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+  const Pairs bits = (Pairs)v;
+  const Pairs nearest = bits + 0x7fff + ((bits >> 16) & 1), quiet = bits | 0x400000;
+  return __builtin_convertvector((v == v ? nearest : quiet) >> 16, Halves);
+#endif
+}
+
+PYAGENT_INLINE Pairs load_pairs(const Bf16* p) { return *reinterpret_cast<const UnalignedPairs*>(p); }
+
+PYAGENT_INLINE void store_pairs(Bf16* p, Pairs v) { *reinterpret_cast<UnalignedPairs*>(p) = v; }
+
+#if defined(__AVX512BW__) && PYAGENT_VECTOR_BYTES == 64
+
+PYAGENT_INLINE uint32_t first_bits(int64_t n) {
+  return static_cast<uint32_t>((uint64_t{1} << (n < 0 ? 0 : n < 32 ? n : 32)) - 1);
+}
+
 // The first n elements, zeros behind them.
+PYAGENT_INLINE Pairs load_first_halves(const Bf16* p, int64_t n) {
+  return (Pairs)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_maskz_loadu_epi16(static_cast<__mmask16>(first_bits(n)), p));
+}
+
+// Pairs of the first n elements, zeros behind them.
+PYAGENT_INLINE Pairs load_first_pairs(const Bf16* p, int64_t n) {
+  return (Pairs)_mm512_maskz_loadu_epi16(first_bits(n), p);
+}
+
+PYAGENT_INLINE void store_first_halves(Bf16* p, Halves v, int64_t n) {
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(first_bits(n)), (__m256i)v);
+}
+
+#else
+
 PYAGENT_INLINE Pairs load_first_halves(const Bf16* p, int64_t n) {
   if (n >= kLanes) return load_halves(p);
   alignas(64) Bf16 lanes[kLanes] = {};
@@ -42,25 +73,30 @@ PYAGENT_INLINE Pairs load_first_halves(const Bf16* p, int64_t n) {
   return load_halves(lanes);
 }
 
-PYAGENT_INLINE Vec<float> load_first(const Bf16* p, int64_t n) { return (Vec<float>)(load_first_halves(p, n) << 16); }
-
-PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, int64_t n) {
-  if (n >= kLanes) return store(p, v);
-  alignas(64) Bf16 lanes[kLanes];
-  store(lanes, v);
-  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
-}
-
-PYAGENT_INLINE Pairs load_pairs(const Bf16* p) { return *reinterpret_cast<const UnalignedPairs*>(p); }
-
-PYAGENT_INLINE void store_pairs(Bf16* p, Pairs v) { *reinterpret_cast<UnalignedPairs*>(p) = v; }
-
-// Pairs of the first n elements, zeros behind them.
 PYAGENT_INLINE Pairs load_first_pairs(const Bf16* p, int64_t n) {
   if (n >= 2 * kLanes) return load_pairs(p);
   alignas(64) Bf16 lanes[2 * kLanes] = {};
   for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
   return load_pairs(lanes);
+}
+
+PYAGENT_INLINE void store_first_halves(Bf16* p, Halves v, int64_t n) {
+  alignas(64) Bf16 lanes[kLanes];
+  *reinterpret_cast<UnalignedHalves*>(lanes) = v;
+  for (int64_t i = 0; i < n && i < kLanes; ++i) p[i] = lanes[i];
+}
+
+#endif
+
+PYAGENT_INLINE Vec<float> load(const Bf16* p) { return (Vec<float>)(load_halves(p) << 16); }
+
+PYAGENT_INLINE Vec<float> load_first(const Bf16* p, int64_t n) { return (Vec<float>)(load_first_halves(p, n) << 16); }
+
+PYAGENT_INLINE void store(Bf16* p, Vec<float> v) { *reinterpret_cast<UnalignedHalves*>(p) = rounded(v); }
+
+PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  store_first_halves(p, rounded(v), n);
 }
 
 PYAGENT_INLINE Pairs broadcast_pair(const Bf16* p) { return *reinterpret_cast<const UnalignedPair*>(p) | Pairs{}; }

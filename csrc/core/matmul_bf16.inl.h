@@ -18,14 +18,15 @@ namespace {
 
 #if defined(PYAGENT_TILES)
 constexpr int kPairVectors = 2;
-constexpr int64_t kDepthUnit = kTileDepth;
+constexpr int64_t kDepthUnit = kTileDepth, kPairBlockRows = 4 * kTileRows;
 #else
 constexpr int kPairVectors = kPlainVectors;
-constexpr int64_t kDepthUnit = 2;
+constexpr int64_t kDepthUnit = 2, kPairBlockRows = 16 * panel_rows(kPairVectors);
 #endif
 constexpr int64_t kPairColumns = kPairVectors * kLanes;
 // A panel fills most of a first-level cache; a block of them and the sums of a chunk of rows stay in the second.
-constexpr int64_t kPairDepth = 256, kPairBlockColumns = 256, kPairBlockRows = 64, kChunkRows = 512;
+constexpr int64_t kPairDepth = 256, kPairBlockColumns = 256, kChunkRows = 4 * kPairBlockRows;
+// A power of two would put all packed rows in the same few cache sets.
 constexpr int64_t kPairRowStride = kPairDepth + 32;
 
 PYAGENT_INLINE int64_t depth_in_panel(int64_t depth) { return ceil_div(depth, kDepthUnit) * kDepthUnit; }

@@ -84,8 +84,8 @@ PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, Bf16*
 // whole vectors both ways, zeros beyond count and depth.
 template <class F>
 PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, Bf16* to, int64_t stride) {
-  for (int64_t i = 0; i < count; i += kLanes)
-    for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+  for (int64_t k = 0; k < depth; k += 2 * kLanes)
+    for (int64_t i = 0; i < count; i += kLanes) {
       Pairs x[kLanes];
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j) x[j] = pairs_of_rows(row, k + 2 * j, depth, i, count - i);
