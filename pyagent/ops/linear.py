@@ -42,7 +42,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return linear_reference(input, weight, bias)
     first_order_only("linear", (input, weight, bias))
     if torch.is_autocast_enabled("cpu"):
-        input, weight, bias = autocast(input), autocast(weight), autocast(bias)
+        input, weight = autocast(input), autocast(weight)
+        bias = None if bias is None else autocast(bias)
     if input.dim() != 2:
         _check_linear(input, weight, bias)
         rows = input.reshape(input.shape[:-1].numel(), input.shape[-1])
@@ -59,15 +60,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise
 
 
-def autocast(tensor: Tensor | None) -> Tensor | None:
+def autocast(tensor: Tensor) -> Tensor:
     """A float32 tensor in autocast's dtype on the CPU, where that is bfloat16; anything else as it is."""
-    if (
-        isinstance(tensor, Tensor)
-        and tensor.dtype == torch.float32
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    ):
-        return tensor.to(torch.bfloat16)
-    return tensor
+    lowered = isinstance(tensor, Tensor) and tensor.dtype == torch.float32
+    return tensor.to(torch.bfloat16) if lowered and torch.get_autocast_dtype("cpu") == torch.bfloat16 else tensor
 
 
 def _check_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
