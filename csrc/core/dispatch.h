@@ -176,6 +176,10 @@ struct Kernels<Bf16> {
   void (*matmul)(const MatmulArgs<Bf16>&, int64_t m_begin, int64_t m_end, void* scratch);
   void (*sum_rows)(const RowSumArgs<Bf16>&, int64_t c_begin, int64_t c_end);
   void (*widen)(const Bf16* from, int64_t count, float* to);
+  // A matrix of floats as the first or second operand of a product three times as deep (split_bf16.inl.h): [rows, 3,
+  // columns], or [3, rows, columns] where rows run over k. Rows in the range.
+  void (*split)(const MatrixRows<float>& x, int64_t rows, int64_t columns, bool k_outside, bool second, Bf16* to,
+                int64_t r_begin, int64_t r_end);
 };
 
 struct FloatKernels {

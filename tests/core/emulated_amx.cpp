@@ -27,8 +27,17 @@ void write(const std::vector<T>& values) {
 }
 
 struct Case {
-  int64_t M, N, K, a_transposed, b_transposed, has_bias, rounded, by_rows, split;
+  int64_t M, N, K, a_transposed, b_transposed, has_bias, rounded, by_rows, split, of_floats;
 };
+
+// `columns` is the size of a contiguous row. Floats are split into Bf16 three times as deep.
+std::vector<Bf16> read_operand(const Case& x, int64_t rows, int64_t columns, bool k_outside, bool second) {
+  if (!x.of_floats) return read<Bf16>(rows * columns);
+  const auto floats = read<float>(rows * columns);
+  std::vector<Bf16> parts(3 * rows * columns);
+  kAmx.bf16.split({floats.data(), columns, nullptr}, rows, columns, k_outside, second, parts.data(), 0, rows);
+  return parts;
+}
 
 MatrixRows<Bf16> rows_of(const std::vector<Bf16>& matrix, int64_t stride, std::vector<const Bf16*>& rows,
                          bool by_rows) {
@@ -40,7 +49,9 @@ MatrixRows<Bf16> rows_of(const std::vector<Bf16>& matrix, int64_t stride, std::v
 int main() {
   Case x;
   while (std::fread(&x, sizeof(x), 1, stdin) == 1) {
-    const auto a = read<Bf16>(x.M * x.K), b = read<Bf16>(x.K * x.N);
+    const auto a = x.a_transposed ? read_operand(x, x.K, x.M, true, false) : read_operand(x, x.M, x.K, false, false);
+    const auto b = x.b_transposed ? read_operand(x, x.N, x.K, false, true) : read_operand(x, x.K, x.N, true, true);
+    if (x.of_floats) x.K *= 3;
     const auto bias = read<float>(x.has_bias ? x.N : 0);
     std::vector<const Bf16*> a_rows, b_rows;
     std::vector<float> c(x.rounded ? 0 : x.M * x.N);

@@ -36,7 +36,8 @@ def multiply(tmp_path_factory):
 
     def run(a, b, bias, *, a_transposed=False, b_transposed=False, rounded=False, by_rows=False, split=0):
         (M, K), N = a.shape, b.shape[1]
-        case = struct.pack("9q", M, N, K, a_transposed, b_transposed, bias is not None, rounded, by_rows, split)
+        flags = a_transposed, b_transposed, bias is not None, rounded, by_rows
+        case = struct.pack("10q", M, N, K, *flags, split, a.dtype == torch.float32)
         operands = [x.t() if transposed else x for x, transposed in ((a, a_transposed), (b, b_transposed))]
         given = case + b"".join(map(raw_bytes, operands)) + (b"" if bias is None else raw_bytes(bias))
         done = subprocess.run([program], input=given, capture_output=True)
@@ -90,6 +91,28 @@ def test_rows_split_over_threads_change_no_bit(multiply, a_transposed, split):
     a, b, bias = sample_inputs(67, 35, 270)
     whole = multiply(a, b, bias, a_transposed=a_transposed)
     assert torch.equal(multiply(a, b, bias, a_transposed=a_transposed, split=split), whole)
+
+
+@pytest.mark.parametrize("b_transposed", [False, True])
+@pytest.mark.parametrize("a_transposed", [False, True])
+@pytest.mark.parametrize(("M", "N", "K"), SIZES)
+def test_product_of_split_floats_equals_float64(multiply, M, N, K, a_transposed, b_transposed):
+    random = torch.Generator().manual_seed(M + N + K)
+    a, b = (torch.randn(shape, generator=random) for shape in ((M, K), (K, N)))
+    got = multiply(a, b, None, a_transposed=a_transposed, b_transposed=b_transposed)
+    error = (got.double() - a.double() @ b.double()).abs()
+    assert (error <= 2e-5 * (a.double().abs() @ b.double().abs())).all()
+
+
+def test_split_infinity_and_nan_pass(multiply):
+    a, b = torch.ones(17, 5), torch.ones(5, 3)
+    a[0, 1], a[1, 2], a[2, 3], a[3, 4] = torch.inf, -torch.inf, torch.nan, 3.4e38
+    got = multiply(a, b, None)
+    assert (got[0] == torch.inf).all()
+    assert (got[1] == -torch.inf).all()
+    assert got[2].isnan().all()
+    assert (got[3] == torch.inf).all()
+    assert (got[4:] == 5).all()
 
 
 def test_denormals_are_zeros_and_nan_and_infinity_pass(multiply):

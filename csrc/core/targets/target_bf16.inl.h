@@ -3,11 +3,12 @@
 
 #include "core/dispatch.h"
 #include "core/matmul_bf16.inl.h"
+#include "core/split_bf16.inl.h"
 
 namespace pyagent {
 namespace {
 
-constexpr Kernels<Bf16> bf16_kernels() { return {matmul_scratch, matmul, sum_rows, widen}; }
+constexpr Kernels<Bf16> bf16_kernels() { return {matmul_scratch, matmul, sum_rows, widen, split}; }
 
 }  // namespace
 }  // namespace pyagent
