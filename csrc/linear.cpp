@@ -16,12 +16,8 @@ void check_matrix(const char* name, const Tensor& tensor) {
   STD_TORCH_CHECK(tensor.dim() == 2, name, ": got ", tensor.dim(), " dimensions, want 2");
 }
 
-// What products of T are summed in.
 template <class T>
-using Sum = std::conditional_t<std::is_same_v<T, Bf16>, float, T>;
-
-template <class T>
-Argument<Sum<T>> bias_of_sums(const OptionalTensor& bias, int64_t N) {
+Argument<Real<T>> bias_of_sums(const OptionalTensor& bias, int64_t N) {
   if constexpr (std::is_same_v<T, Bf16>)
     if (bias && bias->scalar_type() == ScalarType::BFloat16) {
       const Argument<Bf16> held("bias", bias, {N});
@@ -44,7 +40,7 @@ Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& 
   check_matrix("input", input), check_matrix("weight", weight);
   const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
   const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K});
-  const Argument<Sum<T>> held_bias = bias_of_sums<T>(bias, N);
+  const Argument<Real<T>> held_bias = bias_of_sums<T>(bias, N);
   Tensor output = new_tensor<T>({M, N});
   MatmulArgs<T> p{};
   p.M = M, p.N = N, p.K = K;
