@@ -84,36 +84,14 @@ void step_pack(const StepArgs<T>& p, T* packed) {
   }
 }
 
-// Two sources, one result: within each 2 * kSpan lanes, a's two halves added, then b's.
-template <class T, int kSpan>
-PYAGENT_INLINE Vec<T> add_halves(Vec<T> a, Vec<T> b) {
-  constexpr int W = Simd<T>::kWidth;
-#if defined(__clang__)
-  Vec<T> low, high;
+// v[0][i] = the sum of v[i]'s lanes, for as many vectors as a vector has lanes; the others are lost.
+template <class T>
+PYAGENT_INLINE void sum_each(Vec<T> (&v)[Simd<T>::kWidth]) {
+#pragma GCC unroll 4
+  for (int half = Simd<T>::kWidth / 2; half > 0; half /= 2)
 #pragma GCC unroll 16
-  for (int i = 0; i < W; ++i) {
-    const int at = i / (2 * kSpan) * 2 * kSpan + i % kSpan;
-    const Vec<T> source = i / kSpan % 2 ? b : a;
-    low[i] = source[at], high[i] = source[at + kSpan];
-  }
-  return low + high;
-#else
-  typename Simd<T>::Int low, high;
-#pragma GCC unroll 16
-  for (int i = 0; i < W; ++i) {
-    low[i] = i / (2 * kSpan) * 2 * kSpan + i % kSpan + (i / kSpan % 2) * W;
-    high[i] = low[i] + kSpan;
-  }
-  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
-#endif
-}
-
-// v[0][i] = the sum of v[i]'s lanes, for as many vectors as a vector has lanes.
-template <class T, int kSpan = Simd<T>::kWidth / 2>
-PYAGENT_INLINE void sum_each(Vec<T>* v) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kSpan; ++i) v[i] = add_halves<T, kSpan>(v[i], v[i + kSpan]);
-  if constexpr (kSpan > 1) sum_each<T, kSpan / 2>(v);
+    for (int i = 0; i < half; ++i)
+      v[i] = interleave<T, false>(v[i], v[i + half]) + interleave<T, true>(v[i], v[i + half]);
 }
 
 // Element j: row j of `rows` [count, K] times x. One sum a row: enough to hide the latency of a multiply-add.
