@@ -3,8 +3,9 @@
 Tensors come from torch's allocator, scratch from `posix_memalign` (ours and oneDNN's), so neither torch.profiler nor a
 dispatch mode sees everything. The kernel does: in a process whose malloc maps every block of at least 16 KiB by itself
 and unmaps it when it is freed, resident memory is what is live, and Linux keeps its peak (VmHWM), which can be set
-back. The figure is that peak less what was resident before the call, on the third call, when everything that is built
-once exists. It counts pages that were written to: memory asked for and never used is not held against anybody.
+back. The figure is that peak less what was resident before the call, when everything that is built once exists. It is
+exact to 128 KiB, since Linux adds up pages 32 at a time a processor, which is why the process stays on one. It holds
+pages that were written to: memory asked for and never used is not held against anybody.
 """
 
 from __future__ import annotations
@@ -15,25 +16,34 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-
-import torch
+from statistics import median
+from typing import Any
 
 from .problem import Problem, Shape
-from .recurrent import Data, ours, torch_nn
+from .recurrent import Data, TorchContender, ours, torch_nn
 
 _MAP_FROM = 16 * 1024
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_PROC = Path("/proc/self")
 _RESET_PEAK = "5"
-available = _CLEAR.exists()
+_CALLS = 3
+_PROGRAM = """
+import json, sys
+from importlib import import_module
+module, function, arguments = sys.argv[1:]
+print(json.dumps(getattr(import_module(module), function)(*json.loads(arguments))))
+"""
+available = (_PROC / "clear_refs").exists()
 
 
-@cache
-def peaks(cell: str, shapes: tuple[Shape, ...], tokens: bool, p_reset: float) -> dict[Shape, dict[str, int]]:
-    """Bytes at the peak of forward and backward by shape, `ours` and `peer` (torch.nn), from a process of its own."""
-    request = {"problems": [Problem(cell, *shape, tokens, p_reset) for shape in shapes]}
+def measured(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, which asks `peak_of`, from a process set up for that.
+
+    Args:
+        function: of a module of this package; its arguments and what it returns are what JSON holds.
+    """
     root = str(Path(__file__).parents[__name__.count(".")])
     environment = {
         **os.environ,
@@ -43,43 +53,50 @@ def peaks(cell: str, shapes: tuple[Shape, ...], tokens: bool, p_reset: float) ->
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    command = [sys.executable, "-m", __name__, json.dumps(request)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(zip(shapes, json.loads(done.stdout), strict=True))
+    call = [function.__module__, function.__name__, json.dumps(arguments)]
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, *call], env=environment, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+@cache
+def peaks(cell: str, shapes: tuple[Shape, ...], tokens: bool, p_reset: float) -> dict[Shape, dict[str, int]]:
+    """Bytes at the peak of forward and backward by shape, `ours` and `peer` (torch.nn)."""
+    problems = [Problem(cell, *shape, tokens, p_reset) for shape in shapes]
+    return dict(zip(shapes, measured(_peaks_of, problems), strict=True))
 
 
 def peak_of(call: Callable[[], object]) -> int:
-    """Bytes that a call holds at its peak beyond what is held before it; to be asked of a process set up for it."""
+    """Bytes that a call holds at its peak beyond what is held before it; to be asked in what `measured` runs."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     call()
     call()
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    _CLEAR.write_text(_RESET_PEAK)
-    before = _resident("VmRSS")
-    call()
-    return _resident("VmHWM") - before
+    found = []
+    for _ in range(_CALLS):
+        ctypes.CDLL(None).malloc_trim(0)
+        (_PROC / "clear_refs").write_text(_RESET_PEAK)
+        before = _peak_so_far()
+        call()
+        found.append(_peak_so_far() - before)
+    return int(median(found))
 
 
-def _resident(field: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
+def _peak_so_far() -> int:
+    """VmHWM in bytes, also right after it was set back: VmRSS is counted with another error."""
+    line = next(line for line in (_PROC / "status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
-def _peaks_of(problem: Problem) -> dict[str, int]:
-    data = Data(problem)
-    found = {}
-    for name, make in (("ours", ours), ("peer", torch_nn)):
-        contender = make(data)
-
-        def call(contender=contender) -> None:
-            contender.train()
-            contender.forget()
-
-        found[name] = peak_of(call)
-        del contender, call
-    return found
+def _peaks_of(problems: Iterable[Iterable[Any]]) -> list[dict[str, int]]:
+    return [
+        {name: peak_of(_training_call(make(Data(problem)))) for name, make in (("ours", ours), ("peer", torch_nn))}
+        for problem in (Problem(*fields) for fields in problems)
+    ]
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(json.dumps([_peaks_of(Problem(*fields)) for fields in json.loads(sys.argv[1])["problems"]]))
+def _training_call(contender: TorchContender) -> Callable[[], None]:
+    def call() -> None:
+        contender.train()
+        contender.forget()
+
+    return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,9 @@ class Run:
     commit: str
     quick: bool
 
-    @property
-    def absent(self) -> dict[str, str]:
-        """Peers that were asked for and could not be compared, with the reason."""
-        return {name: why for record in self.records for name, why in record["absent"].items()}
+    def absent(self) -> Counter[tuple[str, str]]:
+        """In how many cases a peer that was asked for could not be compared, by its name and the reason."""
+        return Counter(pair for record in self.records for pair in record["absent"].items())
 
     def groups(self) -> dict[str, list[Record]]:
         found: dict[str, list[Record]] = {}

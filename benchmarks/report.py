@@ -71,7 +71,8 @@ def machine_lines(run: Run) -> list[str]:
         lines.append(
             f"{count} thread{'s' * (count > 1)}; peaks in GFLOP/s: {peaks}; memory {machine['copy_gb_s']:.0f} GB/s"
         )
-    lines += [f"{name}: {why}" for name, why in run.absent.items()]
+    cases = len(run.records)
+    lines += [f"{name}, in {count} of {cases} cases: {why}" for (name, why), count in sorted(run.absent().items())]
     return lines
 
 

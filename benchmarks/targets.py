@@ -82,6 +82,11 @@ def _memory_ratio(group: str) -> Measure:
     return measure
 
 
+def _memory_of_logits(record: Record) -> float | None:
+    memory, logits = record["memory"], record["logits_bytes"]
+    return memory["ours"] / logits if record.group == "head" and memory and logits else None
+
+
 def _targets() -> list[Target]:
     training, dense, acting = "recurrent training", "dense training", "acting"
     found = [
@@ -112,6 +117,7 @@ def _targets() -> list[Target]:
         found.append(Target(f"peak memory, {what} input", "torch.nn's", _memory_ratio(group), mean, at_most=True))
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
+    found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     return found
 
 

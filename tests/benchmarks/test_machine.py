@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 
@@ -65,6 +66,40 @@ def test_peak_memory_holds_what_a_call_must_hold():
         least = 6 * positions + 4 * problem.weights
         for name in ("ours", "peer"):
             assert least <= peaks[name] <= 4 * least, (shape, name)
+
+
+KNOWN = """
+import ctypes
+import torch
+from pyagent.benchmarks.memory import peak_of
+
+def tensor(size):
+    return peak_of(lambda: torch.ones(size // 4))
+
+def freed_before_the_next(size):
+    return peak_of(lambda: [torch.ones(size // 4).sum() for _ in range(3)])
+
+def scratch(size):
+    libc, block = ctypes.CDLL(None), ctypes.c_void_p()
+
+    def call():
+        libc.posix_memalign(ctypes.byref(block), 64, ctypes.c_size_t(size))
+        ctypes.memset(block, 1, size)
+        libc.free(block)
+
+    return peak_of(call)
+"""
+
+
+@pytest.mark.skipif(not memory.available, reason="peak memory is Linux's to tell")
+@pytest.mark.parametrize("kind", ["tensor", "freed_before_the_next", "scratch"])
+@pytest.mark.parametrize("size", [2**20, 50 * 2**20])
+def test_peak_memory_is_what_is_held_at_once(tmp_path, monkeypatch, kind, size):
+    (tmp_path / "known.py").write_text(KNOWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = memory.measured(getattr(importlib.import_module("known"), kind), size)
+    assert abs(found - size) <= 128 * 1024  # what Linux counts to
 
 
 def test_facts_can_be_saved():
