@@ -1,4 +1,5 @@
-// torch ops of the linear map (pyagent/ops/linear.py has the maths and the shapes), split over output rows only.
+// torch ops of the linear map (pyagent/ops/linear.py has the maths and the shapes), split over output rows only. With
+// `split`, operands of float32 are multiplied as sums of two Bf16.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
@@ -36,7 +37,14 @@ void write_to(MatmulArgs<T>& p, Tensor& c) {
 }
 
 template <class T>
-Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
+void multiply(const MatmulArgs<T>& p, bool split) {
+  if constexpr (std::is_same_v<T, float>)
+    if (split) return multiply_split(p);
+  multiply(p);
+}
+
+template <class T>
+Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, bool split) {
   check_matrix("input", input), check_matrix("weight", weight);
   const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
   const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K});
@@ -48,13 +56,13 @@ Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& 
   p.b = {b.get(), K, nullptr}, p.b_transposed = true;
   p.bias = held_bias.get();
   write_to(p, output), p.c_stride = N;
-  multiply(p);
+  multiply(p, split);
   return output;
 }
 
 template <class T>
 std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& input, const Tensor& weight,
-                                            bool need_input, bool need_weight, bool need_bias) {
+                                            bool need_input, bool need_weight, bool need_bias, bool split) {
   check_matrix("input", input), check_matrix("weight", weight);
   const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
   const Argument<T> g("grad", grad, {M, N}), x("input", input, {M, K}), w("weight", weight, {N, K});
@@ -68,14 +76,14 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
     p.a = {g.get(), N, nullptr};
     p.b = {w.get(), K, nullptr};
     write_to(p, grad_input);
-    multiply(p);
+    multiply(p, split);
   }
   if (need_weight) {
     p.M = N, p.K = M;
     p.a = {g.get(), N, nullptr}, p.a_transposed = true;
     p.b = {x.get(), K, nullptr};
     write_to(p, grad_weight);
-    multiply(p);
+    multiply(p, split);
   }
   if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<Real<T>>(grad_bias), 0}, N);
   return {grad_input, grad_weight, grad_bias};
@@ -86,14 +94,15 @@ auto with_any_dtype(const char* name, const Tensor& tensor, const F& f) {
   return tensor.scalar_type() == ScalarType::BFloat16 ? f(Bf16{}) : with_dtype(name, tensor, f);
 }
 
-Tensor forward_of_any_dtype(const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
-  return with_any_dtype("input", input, [&](auto zero) { return forward<decltype(zero)>(input, weight, bias); });
+Tensor forward_of_any_dtype(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, bool split) {
+  return with_any_dtype("input", input, [&](auto zero) { return forward<decltype(zero)>(input, weight, bias, split); });
 }
 
 std::tuple<Tensor, Tensor, Tensor> backward_of_any_dtype(const Tensor& grad, const Tensor& input, const Tensor& weight,
-                                                         bool need_input, bool need_weight, bool need_bias) {
+                                                         bool need_input, bool need_weight, bool need_bias,
+                                                         bool split) {
   return with_any_dtype("input", input, [&](auto zero) {
-    return backward<decltype(zero)>(grad, input, weight, need_input, need_weight, need_bias);
+    return backward<decltype(zero)>(grad, input, weight, need_input, need_weight, need_bias, split);
   });
 }
 
@@ -101,10 +110,10 @@ std::tuple<Tensor, Tensor, Tensor> backward_of_any_dtype(const Tensor& grad, con
 }  // namespace pyagent
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
-  m.def("linear_forward(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
+  m.def("linear_forward(Tensor input, Tensor weight, Tensor? bias, bool split=False) -> Tensor");
   m.def(
-      "linear_backward(Tensor grad, Tensor input, Tensor weight, bool need_input, bool need_weight, bool need_bias) "
-      "-> (Tensor, Tensor, Tensor)");
+      "linear_backward(Tensor grad, Tensor input, Tensor weight, bool need_input, bool need_weight, bool need_bias, "
+      "bool split=False) -> (Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pyagent, CPU, m) {

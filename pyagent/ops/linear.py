@@ -4,7 +4,8 @@
     grad_weight = gradᵀ · input            grad_bias = Σ_m grad_m
 
 As torch.nn.functional.linear, whose products may split the summed dimension over threads and so change bits with
-their number; here only output rows are split. Products of bfloat16 are summed in float32 and rounded once.
+their number; here only output rows are split. Products of bfloat16 are summed in float32 and rounded once. On AMX
+`torch.set_float32_matmul_precision("high")` lets products of float32 be three of bfloat16, to about 2^-16.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from torch.autograd.function import once_differentiable
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_tensor, first_order_only, one_device
 
+# Whether products of float32 may be three of bfloat16, where torch.set_float32_matmul_precision allows it: only on AMX
+# are these faster.
+SPLITS = native.isa() == "amx"
 FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -48,13 +52,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         _check_linear(input, weight, bias)
         rows = input.reshape(input.shape[:-1].numel(), input.shape[-1])
         return linear(rows, weight, bias).view(*input.shape[:-1], weight.shape[0])
+    split = SPLITS and input.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
     try:
         # Checked by the op: an acting step takes microseconds, and words are only needed when something is wrong.
         if torch.is_grad_enabled() and (
             input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
         ):
-            return _Linear.apply(input, weight, bias)
-        return _forward(input, weight, bias)
+            return _Linear.apply(input, weight, bias, split)
+        return _forward(input, weight, bias, split)
     except (RuntimeError, AttributeError):
         _check_linear(input, weight, bias)
         raise
@@ -82,33 +87,44 @@ def linear_reference(input: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, split: bool) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(input, weight)
+        ctx.split = split
         ctx.bias_dtype = None if bias is None else bias.dtype
-        return _forward(input, weight, bias)
+        return _forward(input, weight, bias, split)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        need = ctx.needs_input_grad
-        grad_input, grad_weight, grad_bias = torch.ops.pyagent.linear_backward.default(grad, *ctx.saved_tensors, *need)
+        need = ctx.needs_input_grad[:3]
+        grad_input, grad_weight, grad_bias = _backward(grad, *ctx.saved_tensors, *need, ctx.split)
         return (
             grad_input if need[0] else None,
             grad_weight if need[1] else None,
             grad_bias.to(ctx.bias_dtype) if need[2] else None,
+            None,
         )
 
 
 if native.available:
     _forward = torch.ops.pyagent.linear_forward.default
+    _backward = torch.ops.pyagent.linear_backward.default
 
     @torch.library.register_fake("pyagent::linear_forward")
-    def _(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _(input: Tensor, weight: Tensor, bias: Tensor | None, split: bool = False) -> Tensor:
         one_device("linear_forward", (input, weight, bias))
         return input.new_empty(input.shape[0], weight.shape[0])
 
     @torch.library.register_fake("pyagent::linear_backward")
-    def _(grad: Tensor, input: Tensor, weight: Tensor, need_input: bool, need_weight: bool, need_bias: bool):  # noqa: ANN202
+    def _(  # noqa: ANN202
+        grad: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        need_input: bool,
+        need_weight: bool,
+        need_bias: bool,
+        split: bool = False,
+    ):
         one_device("linear_backward", (grad, input, weight))
         # The gradient of the bias is left as it was summed: the bias may be float32 beside bfloat16.
         bias_dtype = torch.float32 if weight.dtype == torch.bfloat16 else weight.dtype

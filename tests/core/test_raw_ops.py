@@ -117,6 +117,7 @@ HOSTILE = [
     (ops.linear_forward, LINEAR, {"input": f32(3)}),
     (ops.linear_forward, LINEAR, {"weight": f32(4)}),
     (ops.linear_forward, LINEAR, {"bias": f32(4)}),
+    (ops.linear_forward, {**LINEAR, "split": True}, {"input": f32(33, 4), "weight": f32(33, 5)}),
     (ops.linear_forward, LINEAR_BF16, {"bias": f32(4).bfloat16()}),
     (ops.linear_forward, LINEAR_BF16, {"bias": f32(6)}),
     (ops.linear_backward, LINEAR_BACKWARD_BF16, {"grad": f32(5, 3).bfloat16()}),

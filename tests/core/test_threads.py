@@ -90,6 +90,19 @@ def test_one_thread_is_two_threads_in_the_head(reduction, threads):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize(("dtype", "split"), [(torch.bfloat16, False), (torch.float32, True)], ids=str)
+def test_one_thread_is_two_threads_in_a_linear_map(dtype, split, threads):
+    random = torch.Generator().manual_seed(0)
+    input, weight, grad = (torch.randn(s, generator=random).to(dtype) for s in ((777, 300), (129, 300), (777, 129)))
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        output = torch.ops.pyagent.linear_forward(input, weight, None, split)
+        results.append([output, *torch.ops.pyagent.linear_backward(grad, input, weight, True, True, True, split)])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 @pytest.mark.parametrize("name", ["GRU", "EmbeddingLSTM"])
 def test_python_threads_share_a_module(name, threads):
     model = build(name)
