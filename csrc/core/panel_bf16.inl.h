@@ -24,7 +24,8 @@ PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, cons
     for (int n = 0; n < N; ++n) sum[m][n] = dot_pairs(x, w[n], sum[m][n]);
   }
 #else
-  // One half after the other: the register file has no room for both halves of the panel.
+  // One half after the other: the register file has no room for both, so pairs are loaded twice, which a compiler only
+  // does where it has to think that memory has changed.
   const auto accumulate_half = [&](auto half) __attribute__((always_inline)) {
     Vec<float> w[N];
 #pragma GCC unroll 16
@@ -37,6 +38,7 @@ PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, cons
     }
   };
   accumulate_half([](Pairs x) __attribute__((always_inline)) { return even(x); });
+  __asm__("" : : : "memory");
   accumulate_half([](Pairs x) __attribute__((always_inline)) { return odd(x); });
 #endif
 }
