@@ -94,7 +94,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   args.grad_c_0 = need_state && lstm ? data<T>(grad_c_0) : nullptr;
   run_lanes<T>(kernels<T>().recurrence_backward, args);
 
-  if (need_weight) add_weight_gradient(args, data<T>(grad_weight), data<T>(grad_bias_hn));
+  if (need_weight) add_weight_gradient(args, data<T>(grad_weight));
+  if (need_weight && gru) add_bias_hn_gradient(args, data<T>(grad_bias_hn));
   Tensor grad_rows =
       row_index ? zero_tensor<T>(need_rows, {num_rows, s.G * s.H}) : zero_tensor<T>(need_rows, {s.T, s.B, s.G * s.H});
   if (need_rows) {

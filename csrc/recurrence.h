@@ -102,9 +102,9 @@ void copy_or_zero(const T* from, int64_t count, T* to) {
 }
 
 // grad_weight += the gradients of W_hh's products times the states they were made from: rows of zeros where a reset
-// replaced them. Of the GRU, grad_bias_hn += the gradients of its third gate.
+// replaced them.
 template <class T>
-void add_weight_gradient(const BackwardArgs<T>& args, T* grad_weight, T* grad_bias_hn) {
+void add_weight_gradient(const BackwardArgs<T>& args, T* grad_weight) {
   if (args.H == 0) return;
   const int64_t T_ = args.T_, B = args.B, H = args.H, stride = gate_gradients_of(args.cell) * H;
   std::vector<const T*> h_prev(static_cast<size_t>(T_ * B));
@@ -120,7 +120,13 @@ void add_weight_gradient(const BackwardArgs<T>& args, T* grad_weight, T* grad_bi
   p.c = grad_weight, p.c_stride = H;
   p.accumulate = true;
   multiply(p);
-  if (args.cell == kGru) add_rows(RowSumArgs<T>{args.grad_gates + 2 * H, stride, T_ * B, nullptr, grad_bias_hn, 0}, H);
+}
+
+// Of the GRU, grad_bias_hn += the gradients of its third gate.
+template <class T>
+void add_bias_hn_gradient(const BackwardArgs<T>& args, T* grad_bias_hn) {
+  const int64_t H = args.H, stride = gate_gradients_of(args.cell) * H;
+  add_rows(RowSumArgs<T>{args.grad_gates + 2 * H, stride, args.T_ * args.B, nullptr, grad_bias_hn, 0}, H);
 }
 
 // The parts of grad_gates that are gradients of the input's pre-activations: f(column of grad_gates, column of the

@@ -68,7 +68,8 @@ const char* Step::check_state() const {
   const StepArguments& a = arguments_;
   const int64_t B = lanes_, H = a.hidden_size;
   int64_t elements;
-  if (__builtin_mul_overflow(layers_ * H * static_cast<int64_t>(sizeof(double)), B, &elements)) return "input: too many";
+  if (__builtin_mul_overflow(layers_ * H * static_cast<int64_t>(sizeof(double)), B, &elements))
+    return "input: too many";
   if (a.h && !a.h->is(dtype_, {layers_, B, H})) return "h: want [L, B, H] of the weights' dtype";
   if (a.c && !has_cell_state()) return "c: got a tensor, want none but for LSTM";
   if (a.c && !a.c->is(dtype_, {layers_, B, H})) return "c: want [L, B, H] of the weights' dtype";
@@ -162,7 +163,8 @@ class Held {
   Held(const char* name, const Tensor& tensor) : tensor_(tensor) {
     STD_TORCH_CHECK(tensor.is_cpu(), name, ": want a CPU tensor");
     if (!tensor_.is_contiguous()) tensor_ = torch::stable::contiguous(tensor_);
-    view_ = {tensor_.data_ptr(), tensor_.dim(), tensor_.sizes().data(), tensor_.strides().data(), tensor_.scalar_type()};
+    view_ = {tensor_.data_ptr(), tensor_.dim(), tensor_.sizes().data(), tensor_.strides().data(),
+             tensor_.scalar_type()};
   }
   const TensorView& view() const { return view_; }
 
@@ -224,9 +226,8 @@ Tensor pack(const OptionalTensor& weight_ih, const Tensor& weight_hh, const Opti
 
 Tensor pack_of_any_dtype(const OptionalTensor& weight_ih, const Tensor& weight_hh, const OptionalTensor& bias_ih,
                          const OptionalTensor& bias_hh, int64_t cell) {
-  return with_dtype("weight_hh", weight_hh, [&](auto zero) {
-    return pack<decltype(zero)>(weight_ih, weight_hh, bias_ih, bias_hh, cell);
-  });
+  return with_dtype("weight_hh", weight_hh,
+                    [&](auto zero) { return pack<decltype(zero)>(weight_ih, weight_hh, bias_ih, bias_hh, cell); });
 }
 
 }  // namespace

@@ -31,7 +31,9 @@ PyObject* run(const Step& step) {
   if (!results) return nullptr;
   PyObject* output = new_python_tensor(step.dtype(), {B, H}, &output_data);
   PyObject* h_n = output ? new_python_tensor(step.dtype(), {L, B, H}, &h_data) : nullptr;
-  PyObject* c_n = !h_n ? nullptr : step.has_cell_state() ? new_python_tensor(step.dtype(), {L, B, H}, &c_data) : Py_NewRef(Py_None);
+  PyObject* c_n = !h_n                    ? nullptr
+                  : step.has_cell_state() ? new_python_tensor(step.dtype(), {L, B, H}, &c_data)
+                                          : Py_NewRef(Py_None);
   PyTuple_SetItem(results, 0, output), PyTuple_SetItem(results, 1, h_n), PyTuple_SetItem(results, 2, c_n);
   if (!c_n) {
     Py_DECREF(results);

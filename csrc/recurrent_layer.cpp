@@ -99,7 +99,7 @@ struct LayerGradients {
         weight_ih(zero_tensor<T>(need_weight_ih, {layer.width(), layer.input_size()})),
         weight_hh(zero_tensor<T>(need_weight_hh, {layer.width(), layer.size().H})),
         bias_ih(zero_tensor<T>(need_bias, {layer.width()})),
-        bias_hh(zero_tensor<T>(need_bias || (need_weight_hh && layer.cell() == kGru), {layer.width()})),
+        bias_hh(zero_tensor<T>(need_bias, {layer.width()})),
         h_0(new_tensor<T>(need_state ? Shape{layer.size().B, layer.size().H} : Shape{0})),
         c_0(new_tensor<T>(need_state && layer.cell() == kLstm ? Shape{layer.size().B, layer.size().H} : Shape{0})) {}
 };
@@ -139,8 +139,7 @@ void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs
 
 // From the gradients of the distinct tokens' rows.
 template <class T>
-void add_embedding_gradients(const Layer<T>& layer, const T* grad_rows, int64_t padding_idx,
-                             LayerGradients<T>& grads) {
+void add_embedding_gradients(const Layer<T>& layer, const T* grad_rows, int64_t padding_idx, LayerGradients<T>& grads) {
   const int64_t E = layer.input_size(), *ids = layer.ids();
   const bool need_input = grads.input.dim() == 2;
   const auto gathered = scratch<T>(need_input && ids ? layer.rows() * E : 0);
@@ -258,8 +257,8 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
     if (need_state || begin > 0) args.grad_h_0 = flow_h, args.grad_c_0 = flow_c;
     run_lanes<T>(kernels<T>().recurrence_backward, args);
 
-    if (grads.weight_hh.dim() == 2)
-      add_weight_gradient(args, data<T>(grads.weight_hh), cell == kGru ? data<T>(grads.bias_hh) + 2 * H : nullptr);
+    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, data<T>(grads.weight_hh));
+    if (grads.bias_hh.numel() > 0 && cell == kGru) add_bias_hn_gradient(args, data<T>(grads.bias_hh) + 2 * H);
     if (layer.reads_tokens())
       add_row_gradients(cell, H, args.grad_gates, steps * B, args.row_index, grad_rows.get());
     else

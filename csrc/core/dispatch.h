@@ -80,18 +80,18 @@ struct BackwardArgs : RecurrenceArgs<T> {
 template <class T>
 struct StepArgs {
   int64_t cell, B, I, H;
-  bool projected;           // x are the input's pre-activations: no product with W_ih
-  const T* packed;          // what step_pack wrote; or null, and the weights as they are:
-  const T* weight_ih;       // [G*H, I]
-  const T* weight_hh;       // [G*H, H]
-  const T* bias_ih;         // [G*H], or null: none
-  const T* bias_hh;         // [G*H], or null: none
-  const T* const* x;        // B rows: [I], or [G*H] where projected
-  const T* const* h_prev;   // B rows of [H]
-  const T* const* c_prev;   // B rows of [H], LSTM only
-  T* h;                     // [B, H]
-  T* c;                     // [B, H], LSTM only
-  T* output;                // [B, H]: h once more, or null
+  bool projected;          // x are the input's pre-activations: no product with W_ih
+  const T* packed;         // what step_pack wrote; or null, and the weights as they are:
+  const T* weight_ih;      // [G*H, I]
+  const T* weight_hh;      // [G*H, H]
+  const T* bias_ih;        // [G*H], or null: none
+  const T* bias_hh;        // [G*H], or null: none
+  const T* const* x;       // B rows: [I], or [G*H] where projected
+  const T* const* h_prev;  // B rows of [H]
+  const T* const* c_prev;  // B rows of [H], LSTM only
+  T* h;                    // [B, H]
+  T* c;                    // [B, H], LSTM only
+  T* output;               // [B, H]: h once more, or null
 };
 
 // One operand of a matrix product, as rows that are contiguous along one of its two axes.

@@ -124,7 +124,7 @@ PYAGENT_INLINE Vec<T> dot_rows(const T* rows, int64_t count, const T* x, int64_t
 // rows of one vector stay near while the lanes pass.
 template <class T, int64_t kCell, bool kPacked, int M, int N>
 PYAGENT_INLINE void step_products(Vec<T> (&sum)[M][N], const StepArgs<T>& p, const T* packed, const T* weight,
-                                 const T* const* x, int64_t K, int64_t u, int64_t lanes) {
+                                  const T* const* x, int64_t K, int64_t u, int64_t lanes) {
   if constexpr (kPacked) {
     const T* row[M];
 #pragma GCC unroll 16
@@ -171,7 +171,8 @@ PYAGENT_INLINE void finish_step(const StepArgs<T>& p, int64_t b, Vec<T> (&sum)[N
 // Lanes [first, first + lanes) of the block of units at u; packed weights take M lanes exactly, others up to M. A
 // function each: inlined into one, the compiler keeps some sums in memory.
 template <class T, int64_t kCell, bool kPacked, int M>
-__attribute__((noinline)) void step_lanes(const StepArgs<T>& p, const T* block, int64_t u, int64_t first, int64_t lanes) {
+__attribute__((noinline)) void step_lanes(const StepArgs<T>& p, const T* block, int64_t u, int64_t first,
+                                          int64_t lanes) {
   constexpr int N = step_vectors(kCell), W = Simd<T>::kWidth;
   Vec<T> sum[M][N], own[M] = {};
   const T *const *x = p.x + first, *const *h_prev = p.h_prev + first;
@@ -207,8 +208,8 @@ int64_t step_parts(const StepArgs<T>& p) {
 
 template <class T, int64_t kCell>
 void step_layer(const StepArgs<T>& p, int64_t part_begin, int64_t part_end) {
-  const int64_t groups = ceil_div(p.B, kStepLanes), block_size = step_packed_size<T>(kCell, p.I, p.H) /
-                                                                 ceil_div(p.H, step_units<T>(kCell));
+  const int64_t groups = ceil_div(p.B, kStepLanes),
+                block_size = step_packed_size<T>(kCell, p.I, p.H) / ceil_div(p.H, step_units<T>(kCell));
   for (int64_t part = part_begin; part < part_end; ++part) {
     const int64_t number = part / groups, group = part % groups, u = number * step_units<T>(kCell);
     const int64_t begin = group * p.B / groups, lanes = (group + 1) * p.B / groups - begin;

@@ -267,13 +267,13 @@ if native.available:
         one_device("recurrent_layer_backward", (*tensors, output, gates, cells, grad_output, grad_h_n, grad_c_n))
         width, H = weight_hh.shape
         state = (input.shape[1], H) if need_state else 0
-        lstm, gru = CELLS[cell] == "lstm", CELLS[cell] == "gru"
+        lstm = CELLS[cell] == "lstm"
         return (
             weight_ih.new_empty((input if embedding is None else embedding).shape if need_input else 0),
             weight_ih.new_empty(weight_ih.shape if need_weight_ih else 0),
             weight_ih.new_empty(weight_hh.shape if need_weight_hh else 0),
             weight_ih.new_empty(width if need_bias else 0),
-            weight_ih.new_empty(width if need_bias or (need_weight_hh and gru) else 0),
+            weight_ih.new_empty(width if need_bias else 0),
             weight_ih.new_empty(state),
             weight_ih.new_empty(state if lstm else 0),
         )

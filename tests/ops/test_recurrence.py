@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from pyagent.ops import pack_weight, recurrence, recurrence_step
+from pyagent.ops import recurrence
 from pyagent.ops.recurrence import CELLS, GATES, recurrence_reference
 
 ops = torch.ops.pyagent
@@ -184,29 +184,6 @@ def test_gradcheck_of_every_set_of_inputs(cell, row_index):
             assert torch.autograd.gradcheck(f, leaves), chosen
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("packed", [False, True], ids=["as_it_is", "packed"])
-@pytest.mark.parametrize("case", [Case(1, B, H, B % 2 == 0, B > 2, False, B != 3) for B in range(10) for H in (1, 19)])
-def test_step_is_a_sequence_of_one(cell, packed, case):
-    inputs = sample_inputs(cell, case, torch.float32)
-    _, h_n, c_n = recurrence(**inputs, cell=cell)
-    weight = pack_weight(inputs["weight_hh"], cell) if packed else inputs["weight_hh"]
-    rows, row_index, reset = (
-        inputs["rows"] if case.row_index else inputs["rows"][0],
-        inputs["row_index"][0] if case.row_index else None,
-        inputs["reset"][0] if case.reset else None,
-    )
-    before = [None if x is None else x.clone() for x in (rows, weight, inputs["h_0"], inputs["c_0"])]
-    arguments = (rows, row_index, weight, inputs["bias_hn"], inputs["h_0"], inputs["c_0"], reset)
-    h, c = recurrence_step(*arguments, cell=cell, packed=packed)
-    torch.testing.assert_close(h, h_n)
-    assert (c is None) == (cell != "lstm")
-    if c is not None:
-        torch.testing.assert_close(c, c_n)
-    after = (rows, weight, inputs["h_0"], inputs["c_0"])
-    assert all(x is None or torch.equal(x, y) for x, y in zip(after, before, strict=True))
-
-
 @pytest.mark.parametrize(
     ("cell", "case"), [("relu", SMALL[1]), ("gru", SMALL[1]), ("lstm", SMALL[0]), ("lstm", SMALL[1])], ids=str
 )
@@ -221,17 +198,6 @@ def test_opcheck(cell, case):
     for need in ((True, True, True), (False, False, False)):
         arguments = (*grads, num_rows, row_index, weight_hh, *saved, *need)
         torch.library.opcheck(ops.recurrence_backward.default, arguments)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_opcheck_of_a_step(cell):
-    number = CELLS.index(cell)
-    rows, row_index, weight, bias_hn, h, c, _, _ = sample_inputs(cell, Case(1, 3, 5, True), torch.float32).values()
-    torch.library.opcheck(ops.recurrence_pack.default, (weight, number))
-    packed = ops.recurrence_pack(weight, number)
-    for form, is_packed in ((weight, False), (packed, True)):
-        arguments = (rows, row_index[0], form, is_packed, bias_hn, h, c, torch.tensor([True, False, True]), number)
-        torch.library.opcheck(ops.recurrence_step.default, arguments)
 
 
 def every_compiled_case():
