@@ -143,7 +143,7 @@ class _Loss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         # Where the graph is freed, nobody else sees the gradients: no second copy of them.
-        once = not torch.compiler.is_compiling() and not torch._C._autograd._get_current_graph_task_keep_graph()
+        once = not torch.compiler.is_compiling() and not torch._C._autograd._get_current_graph_task_keep_graph()  # type: ignore[attr-defined]
         scale = Tensor.mul_ if once else Tensor.mul
         need = ctx.needs_input_grad
         input, linear_weight, linear_bias = (
