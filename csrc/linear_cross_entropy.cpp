@@ -21,7 +21,7 @@ namespace {
 
 enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2 };
 
-// Logits of a chunk are a twelfth of those of 2048 rows; classes of a block are few enough for its logits to stay in
+// Logits of a chunk are 9.4 % of those of 2048 rows. Classes of a block are few enough for its logits to stay in
 // the second-level cache, and many enough for what a block packs to be small beside its products.
 constexpr int64_t kChunkRows = 192;
 constexpr int64_t kBlockClasses = 512;
