@@ -60,6 +60,8 @@ int64_t gather_lanes(const ForwardArgs<T>& p, int64_t t, int64_t b_begin, int64_
     const int64_t at = t * p.B + b;
     if (p.lengths && t >= p.lengths[b]) {
       for (int64_t j = 0; j < H; ++j) p.output[at * H + j] = T(0);
+      for (int64_t j = 0; j < saved && p.gates; ++j) p.gates[at * saved + j] = T(0);
+      for (int64_t j = 0; j < H && p.cells; ++j) p.cells[at * H + j] = T(0);
       continue;
     }
     ForwardLane<T>& lane = lanes[count++];

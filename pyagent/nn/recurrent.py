@@ -117,7 +117,7 @@ class Recurrent(Freezable):
         reset: Tensor | None,
         lengths: Tensor | None,
     ) -> tuple[Tensor, State]:
-        """`forward` from time-first inputs: dense, or tokens with their embedding (see `pyagent.ops.recurrent_layer`)."""
+        """`forward` from time-first inputs: dense, or tokens with their embedding (`pyagent.ops.recurrent_layer`)."""
         T, B = input.shape[:2]
         h_0, c_0 = self.split_state(state, B, self.parameter("weight_hh"))
         if reset is not None:
@@ -214,9 +214,7 @@ class Recurrent(Freezable):
         return _split_layers("state[0]", state[0], shape, like), _split_layers("state[1]", state[1], shape, like)
 
 
-def take_step(
-    weights: StepWeights, input: Tensor, state: State | None, reset: Tensor | None
-) -> tuple[Tensor, State]:
+def take_step(weights: StepWeights, input: Tensor, state: State | None, reset: Tensor | None) -> tuple[Tensor, State]:
     """`recurrence_step` with the state as the modules have it."""
     if CELLS[weights.cell] != "lstm":
         output, h_n, _ = recurrence_step(input, weights, state, None, reset)  # type: ignore[arg-type]

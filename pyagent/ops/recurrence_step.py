@@ -128,9 +128,7 @@ def _input_bias(biases: list[Tensor], cell: str, H: int) -> Tensor | None:
     return torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :])) if cell == "gru" else bias_ih + bias_hh
 
 
-def _check_step(
-    input: Tensor, weights: StepWeights, h: Tensor | None, c: Tensor | None, reset: Tensor | None
-) -> None:
+def _check_step(input: Tensor, weights: StepWeights, h: Tensor | None, c: Tensor | None, reset: Tensor | None) -> None:
     first, H = weights.layers[0], weights.hidden_size
     check_tensor("weights", first, ["packed"] if weights.packed else ["G·H", "I"], FLOATS)
     dtype, device = (first.dtype,), first.device

@@ -1,4 +1,4 @@
-"""Both doors of the raw step given what no front would pass: an exception or a refusal, never a crash or a wrong read."""
+"""Both doors of the raw step given what no front would pass: an exception or refusal, never a crash or a wrong read."""
 
 import pytest
 import torch

@@ -142,7 +142,9 @@ def test_gradient_of_one_argument_alone(cell, wanted):
     torch.testing.assert_close(*grads)
 
 
-@pytest.mark.parametrize(("cell", "case", "every"), [("lstm", SMALL[1], 1), ("gru", SMALL[0], 1), ("lstm", SMALL[0], 2)])
+@pytest.mark.parametrize(
+    ("cell", "case", "every"), [("lstm", SMALL[1], 1), ("gru", SMALL[0], 1), ("lstm", SMALL[0], 2)]
+)
 def test_opcheck(cell, case, every):
     inputs, number = sample_inputs(cell, case, torch.float32), CELLS.index(cell)
     torch.library.opcheck(ops.recurrent_layer_forward.default, (*inputs.values(), number, every))
