@@ -131,8 +131,10 @@ class Recurrent(Freezable):
             output, h_last, c_last = recurrent_layer(
                 output,
                 table,
-                *(self.parameter(name, layer) for name in ("weight_ih", "weight_hh")),
-                *(self.parameter(name, layer) if self.bias else None for name in ("bias_ih", "bias_hh")),
+                self.parameter("weight_ih", layer),
+                self.parameter("weight_hh", layer),
+                self.parameter("bias_ih", layer) if self.bias else None,
+                self.parameter("bias_hh", layer) if self.bias else None,
                 h_0[layer],
                 c_0[layer],
                 reset,
