@@ -64,7 +64,7 @@ const char* Step::check_weights() {
   return nullptr;
 }
 
-const char* Step::check_state() const {
+const char* Step::check_state() {
   const StepArguments& a = arguments_;
   const int64_t B = lanes_, H = a.hidden_size;
   int64_t elements;
@@ -74,6 +74,7 @@ const char* Step::check_state() const {
   if (a.c && !has_cell_state()) return "c: got a tensor, want none but for LSTM";
   if (a.c && !a.c->is(dtype_, {layers_, B, H})) return "c: want [L, B, H] of the weights' dtype";
   if (!a.reset) return nullptr;
+  reset_stride_ = a.reset->dim == 1 ? a.reset->strides[0] : 0;
   const bool fits = a.reset->dtype == ScalarType::Bool && a.reset->dim == 1 && a.reset->sizes[0] == B && a.reset->data;
   return fits || B == 0 ? nullptr : "reset: want bool [B]";
 }
@@ -130,7 +131,7 @@ void Step::run(T* output, T* h_n, T* c_n) const {
   for (int64_t layer = 0; layer < layers_; ++layer) {
     const int64_t start = layer * B * H;
     for (int64_t b = 0; b < B; ++b) {
-      const bool fresh = reset && reset[b * a.reset->strides[0]];
+      const bool fresh = reset && reset[b * reset_stride_];
       h_prev[b] = h && !fresh ? h + start + b * H : zeros.get();
       c_prev[b] = c && !fresh ? c + start + b * H : zeros.get();
       if (layer > 0) x[b] = h_n + start - (B - b) * H;
@@ -173,8 +174,9 @@ class Held {
   TensorView view_;
 };
 
+// A traced graph passes an undefined tensor for None.
 std::optional<Held> held(const char* name, const OptionalTensor& tensor) {
-  return tensor ? std::optional<Held>(std::in_place, name, *tensor) : std::nullopt;
+  return tensor && tensor->defined() ? std::optional<Held>(std::in_place, name, *tensor) : std::nullopt;
 }
 
 const TensorView* view(const std::optional<Held>& tensor) { return tensor ? &tensor->view() : nullptr; }

@@ -30,20 +30,21 @@ class Step {
   int64_t units() const { return arguments_.hidden_size; }
   bool has_cell_state() const;
 
+  // Reads the arguments' memory, not what their holders say about it, which other Python threads may change meanwhile.
   // Of that dtype: output [B, H], h_n and for the LSTM c_n [L, B, H], all to be overwritten.
   void run(void* output, void* h_n, void* c_n) const;
 
  private:
   bool is_double() const { return dtype_ == torch::headeronly::ScalarType::Double; }
   const char* check_weights();
-  const char* check_state() const;
+  const char* check_state();
   const char* find_rows();
   template <class T>
   void run(T* output, T* h_n, T* c_n) const;
 
   StepArguments arguments_;
   torch::headeronly::ScalarType dtype_{};
-  int64_t layers_ = 0, lanes_ = 0, width_ = 0, tensors_a_layer_ = 1;
+  int64_t layers_ = 0, lanes_ = 0, width_ = 0, tensors_a_layer_ = 1, reset_stride_ = 0;
   std::unique_ptr<const void*, Free> rows_;
 };
 
