@@ -18,25 +18,6 @@ void check_matrix(const char* name, const Tensor& tensor) {
 }
 
 template <class T>
-Argument<Real<T>> bias_of_sums(const OptionalTensor& bias, int64_t N) {
-  if constexpr (std::is_same_v<T, Bf16>)
-    if (bias && bias->scalar_type() == ScalarType::BFloat16) {
-      const Argument<Bf16> held("bias", bias, {N});
-      Tensor widened = new_tensor<float>({N});
-      kernels<Bf16>().widen(held.get(), N, data<float>(widened));
-      return {"bias", widened, {N}};
-    }
-  return {"bias", bias, {N}};
-}
-
-void write_to(MatmulArgs<Bf16>& p, Tensor& c) { p.rounded_c = data<Bf16>(c); }
-
-template <class T>
-void write_to(MatmulArgs<T>& p, Tensor& c) {
-  p.c = data<T>(c);
-}
-
-template <class T>
 void multiply(const MatmulArgs<T>& p, bool split) {
   if constexpr (std::is_same_v<T, float>)
     if (split) return multiply_split(p);
@@ -48,14 +29,14 @@ Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& 
   check_matrix("input", input), check_matrix("weight", weight);
   const int64_t M = input.size(0), N = weight.size(0), K = input.size(1);
   const Argument<T> a("input", input, {M, K}), b("weight", weight, {N, K});
-  const Argument<Real<T>> held_bias = bias_of_sums<T>(bias, N);
+  const Argument<Real<T>> held_bias = computed_argument<T>("bias", bias, {N});
   Tensor output = new_tensor<T>({M, N});
   MatmulArgs<T> p{};
   p.M = M, p.N = N, p.K = K;
   p.a = {a.get(), K, nullptr};
   p.b = {b.get(), K, nullptr}, p.b_transposed = true;
   p.bias = held_bias.get();
-  write_to(p, output), p.c_stride = N;
+  write_to(p, data<T>(output)), p.c_stride = N;
   multiply(p, split);
   return output;
 }
@@ -75,23 +56,18 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
     p.M = M, p.K = N;
     p.a = {g.get(), N, nullptr};
     p.b = {w.get(), K, nullptr};
-    write_to(p, grad_input);
+    write_to(p, data<T>(grad_input));
     multiply(p, split);
   }
   if (need_weight) {
     p.M = N, p.K = M;
     p.a = {g.get(), N, nullptr}, p.a_transposed = true;
     p.b = {x.get(), K, nullptr};
-    write_to(p, grad_weight);
+    write_to(p, data<T>(grad_weight));
     multiply(p, split);
   }
   if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<Real<T>>(grad_bias), 0}, N);
   return {grad_input, grad_weight, grad_bias};
-}
-
-template <class F>
-auto with_any_dtype(const char* name, const Tensor& tensor, const F& f) {
-  return tensor.scalar_type() == ScalarType::BFloat16 ? f(Bf16{}) : with_dtype(name, tensor, f);
 }
 
 Tensor forward_of_any_dtype(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, bool split) {

@@ -21,6 +21,13 @@ void add_rows(const RowSumArgs<T>& p, int64_t columns) {
                 [&](int64_t begin, int64_t end) { kernels<T>().sum_rows(p, begin, end); });
 }
 
+// Where a product goes: into the type that is computed in, or rounded to Bf16.
+template <class T>
+void write_to(MatmulArgs<T>& p, Real<T>* c) {
+  p.c = c;
+}
+inline void write_to(MatmulArgs<Bf16>& p, Bf16* c) { p.rounded_c = c; }
+
 // A product of floats on units that multiply Bf16, each operand split in two: three products, to about 2^-16. A small
 // one takes longer to split than to compute.
 inline void multiply_split(const MatmulArgs<float>& p) {
@@ -38,7 +45,7 @@ inline void multiply_split(const MatmulArgs<float>& p) {
   q.a_transposed = p.a_transposed, q.b_transposed = p.b_transposed;
   q.a = p.a_transposed ? split(p.a, p.K, p.M, true, false, a.get()) : split(p.a, p.M, p.K, false, false, a.get());
   q.b = p.b_transposed ? split(p.b, p.N, p.K, false, true, b.get()) : split(p.b, p.K, p.N, true, true, b.get());
-  q.bias = p.bias;
+  q.bias = p.bias, q.accumulate = p.accumulate;
   q.c = p.c, q.c_stride = p.c_stride;
   multiply(q);
 }

@@ -51,7 +51,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& rows, c
   args.cells = keep && lstm ? data<T>(cells) : nullptr;
   if (lstm && !keep) copy_or_zero(args.c_0, s.B * s.H, args.c);
   run_lanes<T>(kernels<T>().recurrence_forward, args);
-  copy_final_states<T>(args, args.output, args.cells, data<T>(h_n), keep && lstm ? data<T>(c_n) : nullptr);
+  copy_final_state(args, data<const T>(output), args.h_0, data<T>(h_n));
+  if (keep && lstm) copy_final_state(args, data<const T>(cells), args.c_0, data<T>(c_n));
   return {output, h_n, c_n, gates, cells};
 }
 

@@ -26,9 +26,10 @@ template <class T>
 struct SequenceInputs {
   Sizes size;
   Argument<int64_t> lengths;
-  Argument<T> weight_hh, h_0, c_0;
+  Argument<T> weight_hh, h_0;
+  Argument<Real<T>> c_0;
   Argument<bool> reset;
-  std::unique_ptr<T, Free> zeros;
+  std::unique_ptr<Real<T>, Free> zeros;
 
   SequenceInputs(const Sizes& s, const Tensor& weight_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
                  const OptionalTensor& reset, const OptionalTensor& lengths)
@@ -36,11 +37,11 @@ struct SequenceInputs {
         lengths("lengths", lengths, {s.B}),
         weight_hh("weight_hh", weight_hh, {s.G * s.H, s.H}),
         h_0("h_0", h_0, {s.B, s.H}),
-        c_0("c_0", c_0, {s.B, s.H}),
+        c_0(computed_argument<T>("c_0", c_0, {s.B, s.H})),
         reset("reset", reset, {s.T, s.B}),
-        zeros(scratch<T>(s.G * s.H)) {
+        zeros(scratch<Real<T>>(s.G * s.H)) {
     check_range("lengths", this->lengths.get(), s.B, 0, s.T);
-    std::fill_n(zeros.get(), s.G * s.H, T(0));
+    std::fill_n(zeros.get(), s.G * s.H, Real<T>(0));
   }
 
   void describe(RecurrenceArgs<T>& args, int64_t cell) const {
@@ -78,40 +79,37 @@ void run_lanes(void (*kernel)(const Args&, int64_t, int64_t, void*), const Args&
                 [&](int64_t begin, int64_t end) { kernel(args, begin, end, memory.get() + begin * lane_bytes); });
 }
 
-// Every lane's state at its end; c_n null: of h alone.
-template <class T>
-void copy_final_states(const RecurrenceArgs<T>& p, const T* output, const T* cells, T* h_n, T* c_n) {
-  const auto copy = [&](const T* history, const T* initial, int64_t b, T* to) {
-    const int64_t length = p.lengths ? p.lengths[b] : p.T_;
-    const T* from = length > 0 ? history + ((length - 1) * p.B + b) * p.H : initial ? initial + b * p.H : p.zeros;
-    std::copy_n(from, p.H, to + b * p.H);
-  };
-  for (int64_t b = 0; b < p.B; ++b) {
-    copy(output, p.h_0, b, h_n);
-    if (c_n) copy(cells, p.c_0, b, c_n);
-  }
-}
-
-// [B, H] as it is, or zeros.
+// As it is, or zeros.
 template <class T>
 void copy_or_zero(const T* from, int64_t count, T* to) {
   if (from)
     std::copy_n(from, count, to);
   else
-    std::fill_n(to, count, T(0));
+    std::fill_n(to, count, T{});
+}
+
+// Every lane's state at its end, from a history [T, B, H] of it.
+template <class T, class U>
+void copy_final_state(const RecurrenceArgs<T>& p, const U* history, const U* initial, U* final) {
+  for (int64_t b = 0; b < p.B; ++b) {
+    const int64_t length = p.lengths ? p.lengths[b] : p.T_;
+    const U* from = length > 0 ? history + ((length - 1) * p.B + b) * p.H : initial ? initial + b * p.H : nullptr;
+    copy_or_zero(from, p.H, final + b * p.H);
+  }
 }
 
 // grad_weight += the gradients of W_hh's products times the states they were made from: rows of zeros where a reset
 // replaced them.
 template <class T>
-void add_weight_gradient(const BackwardArgs<T>& args, T* grad_weight) {
+void add_weight_gradient(const BackwardArgs<T>& args, Real<T>* grad_weight) {
   if (args.H == 0) return;
   const int64_t T_ = args.T_, B = args.B, H = args.H, stride = gate_gradients_of(args.cell) * H;
+  const T* zeros = reinterpret_cast<const T*>(args.zeros);
   std::vector<const T*> h_prev(static_cast<size_t>(T_ * B));
   for (int64_t at = 0; at < T_ * B; ++at) {
     const bool fresh = args.reset && args.reset[at];
-    const T* row = at >= B ? args.output + (at - B) * H : args.h_0 ? args.h_0 + at * H : args.zeros;
-    h_prev[static_cast<size_t>(at)] = fresh ? args.zeros : row;
+    const T* row = at >= B ? args.output + (at - B) * H : args.h_0 ? args.h_0 + at * H : zeros;
+    h_prev[static_cast<size_t>(at)] = fresh ? zeros : row;
   }
   MatmulArgs<T> p{};
   p.M = gates_of(args.cell) * H, p.N = H, p.K = T_ * B;
@@ -124,7 +122,7 @@ void add_weight_gradient(const BackwardArgs<T>& args, T* grad_weight) {
 
 // Of the GRU, grad_bias_hn += the gradients of its third gate.
 template <class T>
-void add_bias_hn_gradient(const BackwardArgs<T>& args, T* grad_bias_hn) {
+void add_bias_hn_gradient(const BackwardArgs<T>& args, Real<T>* grad_bias_hn) {
   const int64_t H = args.H, stride = gate_gradients_of(args.cell) * H;
   add_rows(RowSumArgs<T>{args.grad_gates + 2 * H, stride, args.T_ * args.B, nullptr, grad_bias_hn, 0}, H);
 }
@@ -140,7 +138,8 @@ void for_row_gradients(int64_t cell, int64_t H, const F& f) {
 
 // out[index] += the gradients of the rows (index null: of one row).
 template <class T>
-void add_row_gradients(int64_t cell, int64_t H, const T* grad_gates, int64_t count, const int64_t* index, T* out) {
+void add_row_gradients(int64_t cell, int64_t H, const T* grad_gates, int64_t count, const int64_t* index,
+                       Real<T>* out) {
   for_row_gradients(cell, H, [&](int64_t from, int64_t to, int64_t columns) {
     add_rows(RowSumArgs<T>{grad_gates + from, gate_gradients_of(cell) * H, count, index, out + to, gates_of(cell) * H},
              columns);

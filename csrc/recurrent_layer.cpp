@@ -37,21 +37,22 @@ void narrow(RecurrenceArgs<T>& args, const T* output, int64_t begin, int64_t ste
 // every = 0 keeps nothing for a backward pass, 1 all gates and cells, K > 1 the cells before steps K, 2K, ….
 template <class T>
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer, int64_t every) {
+  using R = Real<T>;
   const auto [T_, B, H, G] = layer.size();
   const int64_t cell = layer.cell(), saved = saved_gates_of(cell) * H, width = G * H;
   const bool lstm = cell == kLstm, dense = !layer.reads_tokens(), keep = every == 1 && saved > 0;
   const bool mark = every > 1 && lstm;
   Tensor output = new_tensor<T>({T_, B, H}), h_n = new_tensor<T>({B, H});
-  Tensor c_n = lstm ? new_tensor<T>({B, H}) : new_tensor<T>({0});
+  Tensor c_n = new_tensor<R>(lstm ? Shape{B, H} : Shape{0});
   Tensor gates = keep ? new_tensor<T>({T_, B, saved}) : new_tensor<T>({0});
   const int64_t cells_kept = keep ? T_ : (std::max<int64_t>(T_, 1) - 1) / std::max<int64_t>(every, 1);
-  Tensor cells = lstm && every > 0 ? new_tensor<T>({cells_kept, B, H}) : new_tensor<T>({0});
+  Tensor cells = new_tensor<R>(lstm && every > 0 ? Shape{cells_kept, B, H} : Shape{0});
 
   const auto packed = packed_forward(cell, H, layer.weight_hh());
   ForwardArgs<T> whole{};
   layer.describe(whole);
   whole.packed_hh = packed.get();
-  whole.c = data<T>(c_n);
+  whole.c = data<R>(c_n);
   if (lstm && !keep) copy_or_zero(whole.c_0, B * H, whole.c);
 
   // A dense layer's rows are made where the gates will stand, or the output where no gates are ever kept.
@@ -65,14 +66,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer
     steps = std::min(most_steps, T_ - begin);
     if (mark) steps = std::min(steps, every - begin % every);
     if (mark && begin > 0 && begin % every == 0)
-      std::copy_n(whole.c, B * H, data<T>(cells) + (begin / every - 1) * B * H);
+      std::copy_n(whole.c, B * H, data<R>(cells) + (begin / every - 1) * B * H);
     const int64_t at = begin * B;
     const auto lengths = lengths_within(whole.lengths, B, begin, steps);
     ForwardArgs<T> args = whole;
     narrow(args, data<T>(output), begin, steps, lengths);
     args.output = data<T>(output) + at * H;
     args.gates = keep ? data<T>(gates) + at * saved : nullptr;
-    args.cells = keep && lstm ? data<T>(cells) + at * H : nullptr;
+    args.cells = keep && lstm ? data<R>(cells) + at * H : nullptr;
     args.rows = rows.get();
     if (dense) {
       T* made = apart ? rows.get() : keep ? args.gates : args.output;
@@ -82,33 +83,35 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer
     }
     run_lanes<T>(kernels<T>().recurrence_forward, args);
   }
-  copy_final_states<T>(whole, data<T>(output), data<T>(cells), data<T>(h_n), keep && lstm ? data<T>(c_n) : nullptr);
+  copy_final_state(whole, data<const T>(output), whole.h_0, data<T>(h_n));
+  if (keep && lstm) copy_final_state(whole, data<const R>(cells), whole.c_0, data<R>(c_n));
   return {output, h_n, c_n, gates, cells};
 }
 
 // What the passes add to; empty where it is not wanted.
 template <class T>
 struct LayerGradients {
+  using R = Real<T>;
   Tensor input, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0;
 
   LayerGradients(const Layer<T>& layer, bool need_input, bool need_weight_ih, bool need_weight_hh, bool need_bias,
                  bool need_state)
       : input(layer.reads_tokens()
-                  ? zero_tensor<T>(need_input, {layer.vocabulary(), layer.input_size()})
+                  ? zero_tensor<R>(need_input, {layer.vocabulary(), layer.input_size()})
                   : new_tensor<T>(need_input ? Shape{layer.size().T, layer.size().B, layer.input_size()} : Shape{0})),
-        weight_ih(zero_tensor<T>(need_weight_ih, {layer.width(), layer.input_size()})),
-        weight_hh(zero_tensor<T>(need_weight_hh, {layer.width(), layer.size().H})),
-        bias_ih(zero_tensor<T>(need_bias, {layer.width()})),
-        bias_hh(zero_tensor<T>(need_bias, {layer.width()})),
-        h_0(new_tensor<T>(need_state ? Shape{layer.size().B, layer.size().H} : Shape{0})),
-        c_0(new_tensor<T>(need_state && layer.cell() == kLstm ? Shape{layer.size().B, layer.size().H} : Shape{0})) {}
+        weight_ih(zero_tensor<R>(need_weight_ih, {layer.width(), layer.input_size()})),
+        weight_hh(zero_tensor<R>(need_weight_hh, {layer.width(), layer.size().H})),
+        bias_ih(zero_tensor<R>(need_bias, {layer.width()})),
+        bias_hh(zero_tensor<R>(need_bias, {layer.width()})),
+        h_0(new_tensor<R>(need_state ? Shape{layer.size().B, layer.size().H} : Shape{0})),
+        c_0(new_tensor<R>(need_state && layer.cell() == kLstm ? Shape{layer.size().B, layer.size().H} : Shape{0})) {}
 };
 
 // Of `count` rows made from `inputs`: grad_input = grad_rows W_ih (null: not wanted), W_ih's and the biases' gradients.
 // Columns are for_row_gradients' where the rows are gate gradients, else the rows' own.
-template <class T>
+template <class T, class Input>
 void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs, int64_t count, const T* grad_rows,
-                              bool of_gates, T* grad_input, LayerGradients<T>& grads) {
+                              bool of_gates, Input* grad_input, LayerGradients<T>& grads) {
   const int64_t E = layer.input_size(), H = layer.size().H;
   const int64_t stride = of_gates ? gate_gradients_of(layer.cell()) * H : layer.width();
   const auto add = [&](int64_t from, int64_t to, int64_t columns) {
@@ -116,20 +119,21 @@ void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs
     p.a = {grad_rows + from, stride, nullptr};
     p.N = E, p.c_stride = E;
     if (grad_input) {
-      p.M = count, p.K = columns;
-      p.b = {layer.weight_ih() + to * E, E, nullptr};
-      p.c = grad_input, p.accumulate = to > 0;
-      multiply(p);
+      MatmulArgs<T> q = p;
+      q.M = count, q.K = columns;
+      q.b = {layer.weight_ih() + to * E, E, nullptr};
+      write_to(q, grad_input), q.accumulate = to > 0;
+      multiply(q);
     }
     if (grads.weight_ih.dim() == 2) {
       p.M = columns, p.K = count;
       p.a_transposed = true;
       p.b = inputs;
-      p.c = data<T>(grads.weight_ih) + to * E, p.accumulate = true;
+      p.c = data<Real<T>>(grads.weight_ih) + to * E, p.accumulate = true;
       multiply(p);
     }
     if (grads.bias_ih.numel() > 0)
-      add_rows(RowSumArgs<T>{grad_rows + from, stride, count, nullptr, data<T>(grads.bias_ih) + to, 0}, columns);
+      add_rows(RowSumArgs<T>{grad_rows + from, stride, count, nullptr, data<Real<T>>(grads.bias_ih) + to, 0}, columns);
   };
   if (of_gates)
     for_row_gradients(layer.cell(), H, add);
@@ -137,17 +141,30 @@ void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs
     add(0, 0, layer.width());
 }
 
+// As T: itself, or rounded into `rounded`.
+template <class T>
+const T* as_stored(const T* values, int64_t, T*) {
+  return values;
+}
+inline const Bf16* as_stored(const float* values, int64_t count, Bf16* rounded) {
+  kernels<Bf16>().narrow(values, count, rounded);
+  return rounded;
+}
+
 // From the gradients of the distinct tokens' rows.
 template <class T>
-void add_embedding_gradients(const Layer<T>& layer, const T* grad_rows, int64_t padding_idx, LayerGradients<T>& grads) {
-  const int64_t E = layer.input_size(), *ids = layer.ids();
+void add_embedding_gradients(const Layer<T>& layer, const Real<T>* grad_rows, int64_t padding_idx,
+                             LayerGradients<T>& grads) {
+  const int64_t E = layer.input_size(), *ids = layer.ids(), size = layer.rows() * layer.width();
   const bool need_input = grads.input.dim() == 2;
-  const auto gathered = scratch<T>(need_input && ids ? layer.rows() * E : 0);
-  T* table = need_input ? data<T>(grads.input) : nullptr;
-  add_projection_gradients(layer, layer.inputs(), layer.rows(), grad_rows, false, ids ? gathered.get() : table, grads);
+  const auto gathered = scratch<Real<T>>(need_input && ids ? layer.rows() * E : 0);
+  const auto rounded = scratch<T>(std::is_same_v<T, Real<T>> ? 0 : size);
+  Real<T>* table = need_input ? data<Real<T>>(grads.input) : nullptr;
+  add_projection_gradients(layer, layer.inputs(), layer.rows(), as_stored(grad_rows, size, rounded.get()), false,
+                           ids ? gathered.get() : table, grads);
   if (!need_input) return;
   for (int64_t r = 0; ids && r < layer.rows(); ++r) std::copy_n(gathered.get() + r * E, E, table + ids[r] * E);
-  if (padding_idx >= 0) std::fill_n(table + padding_idx * E, E, T(0));
+  if (padding_idx >= 0) std::fill_n(table + padding_idx * E, E, Real<T>(0));
 }
 
 // The gates of one segment at a time, made again where none were saved.
@@ -155,14 +172,14 @@ template <class T>
 class Gates {
  public:
   // `cells`: all of them beside saved gates, else those before every segment but the first.
-  Gates(const Layer<T>& layer, T* saved_gates, const T* cells, int64_t segment)
+  Gates(const Layer<T>& layer, T* saved_gates, const Real<T>* cells, int64_t segment)
       : layer_(layer), saved_gates_(saved_gates), cells_(cells), segment_(segment) {
     const auto [T_, B, H, G] = layer.size();
     if (saved_gates_ || saved_gates_of(layer.cell()) == 0) return;
     const int64_t places = std::min(segment, T_) * B;
     packed_ = packed_forward(layer.cell(), H, layer.weight_hh());
     made_gates_ = scratch<T>(places * saved_gates_of(layer.cell()) * H);
-    made_cells_ = scratch<T>(layer.cell() == kLstm ? places * H : 0);
+    made_cells_ = scratch<Real<T>>(layer.cell() == kLstm ? places * H : 0);
     made_output_ = scratch<T>(places * H);
     if (!layer.reads_tokens()) return;
     rows_ = scratch<T>(layer.rows() * layer.width());
@@ -195,9 +212,10 @@ class Gates {
  private:
   const Layer<T>& layer_;
   T* saved_gates_;
-  const T* cells_;
+  const Real<T>* cells_;
   int64_t segment_;
-  std::unique_ptr<T, Free> packed_, made_gates_, made_cells_, made_output_, rows_;
+  std::unique_ptr<T, Free> packed_, made_gates_, made_output_, rows_;
+  std::unique_ptr<Real<T>, Free> made_cells_;
 };
 
 template <class T>
@@ -208,6 +226,7 @@ template <class T>
 Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, const OptionalTensor& grad_h_n,
                       const OptionalTensor& grad_c_n, const Tensor& output, const OptionalTensor& gates,
                       const Tensor& cells, int64_t every, int64_t padding_idx, LayerGradients<T> grads) {
+  using R = Real<T>;
   const auto [T_, B, H, G] = layer.size();
   const int64_t cell = layer.cell(), saved = saved_gates_of(cell) * H, width = gate_gradients_of(cell) * H;
   const bool lstm = cell == kLstm, save_all = saved > 0 && gates, need_state = grads.h_0.dim() == 2;
@@ -216,25 +235,27 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
   STD_TORCH_CHECK(!save_all || every == 1, "gates: got a tensor, want none where every is ", every);
   STD_TORCH_CHECK(padding_idx < layer.vocabulary() || !layer.reads_tokens(), "padding_idx: got ", padding_idx);
   const Shape step{T_, B, H}, lane{B, H};
-  const Argument<T> held_output("output", output, step), held_grad_output("grad_output", grad_output, step),
-      held_grad_h_n("grad_h_n", grad_h_n, lane), held_grad_c_n("grad_c_n", grad_c_n, lane);
+  const Argument<T> held_output("output", output, step), held_grad_output("grad_output", grad_output, step);
+  const Argument<R> held_grad_h_n = computed_argument<T>("grad_h_n", grad_h_n, lane),
+                    held_grad_c_n = computed_argument<T>("grad_c_n", grad_c_n, lane);
   if (save_all) {
     const Argument<T> held("gates", gates, {T_, B, saved});
     STD_TORCH_CHECK(gates->is_contiguous(), "gates: want a contiguous tensor");
   }
   const int64_t cells_kept = save_all ? T_ : (std::max<int64_t>(T_, 1) - 1) / every;
-  const Argument<T> held_cells("cells", lstm && (save_all || every > 1) ? OptionalTensor(cells) : std::nullopt,
+  const Argument<R> held_cells("cells", lstm && (save_all || every > 1) ? OptionalTensor(cells) : std::nullopt,
                                {cells_kept, B, H});
 
   const auto packed = packed_backward(cell, H, layer.weight_hh());
-  const auto carry = scratch<T>(B * H), own_gradients = scratch<T>(saved > 0 ? 0 : std::min(segment, T_) * B * width);
-  const auto grad_rows = scratch<T>(layer.reads_tokens() ? layer.rows() * layer.width() : 0);
-  std::fill_n(grad_rows.get(), layer.reads_tokens() ? layer.rows() * layer.width() : 0, T(0));
+  const auto carry = scratch<R>(B * H);
+  const auto own_gradients = scratch<T>(saved > 0 ? 0 : std::min(segment, T_) * B * width);
+  const auto grad_rows = scratch<R>(layer.reads_tokens() ? layer.rows() * layer.width() : 0);
+  std::fill_n(grad_rows.get(), layer.reads_tokens() ? layer.rows() * layer.width() : 0, R(0));
   // What flows out of a segment's beginning flows into the one before; one place a lane serves both.
   const bool flows = need_state || T_ > segment;
-  const auto flow = scratch<T>(flows && !need_state ? 2 * B * H : 0);
-  T* flow_h = need_state ? data<T>(grads.h_0) : flow.get();
-  T* flow_c = need_state ? data<T>(grads.c_0) : flow.get() + (flows ? B * H : 0);
+  const auto flow = scratch<R>(flows && !need_state ? 2 * B * H : 0);
+  R* flow_h = need_state ? data<R>(grads.h_0) : flow.get();
+  R* flow_c = need_state ? data<R>(grads.c_0) : flow.get() + (flows ? B * H : 0);
   if (flows) copy_or_zero(held_grad_h_n.get(), B * H, flow_h);
   if (flows && lstm) copy_or_zero(held_grad_c_n.get(), B * H, flow_c);
 
@@ -257,8 +278,8 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
     if (need_state || begin > 0) args.grad_h_0 = flow_h, args.grad_c_0 = flow_c;
     run_lanes<T>(kernels<T>().recurrence_backward, args);
 
-    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, data<T>(grads.weight_hh));
-    if (grads.bias_hh.numel() > 0 && cell == kGru) add_bias_hn_gradient(args, data<T>(grads.bias_hh) + 2 * H);
+    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, data<R>(grads.weight_hh));
+    if (grads.bias_hh.numel() > 0 && cell == kGru) add_bias_hn_gradient(args, data<R>(grads.bias_hh) + 2 * H);
     if (layer.reads_tokens())
       add_row_gradients(cell, H, args.grad_gates, steps * B, args.row_index, grad_rows.get());
     else
@@ -269,7 +290,7 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
   if (layer.reads_tokens()) add_embedding_gradients(layer, grad_rows.get(), padding_idx, grads);
   // b_hh stands beside b_ih, but for the GRU's third gate, whose gradient is there already.
   const int64_t joined = grads.bias_ih.numel() > 0 ? (cell == kGru ? 2 * H : G * H) : 0;
-  std::copy_n(data<T>(grads.bias_ih), joined, data<T>(grads.bias_hh));
+  std::copy_n(data<R>(grads.bias_ih), joined, data<R>(grads.bias_hh));
   return {grads.input, grads.weight_ih, grads.weight_hh, grads.bias_ih, grads.bias_hh, grads.h_0, grads.c_0};
 }
 
@@ -277,7 +298,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward_of_any_dtype(
     const Tensor& input, const OptionalTensor& embedding, const Tensor& weight_ih, const Tensor& weight_hh,
     const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
     const OptionalTensor& reset, const OptionalTensor& lengths, int64_t cell, int64_t every) {
-  return with_dtype("weight_ih", weight_ih, [&](auto zero) {
+  return with_any_dtype("weight_ih", weight_ih, [&](auto zero) {
     const Layer<decltype(zero)> layer(input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset,
                                       lengths, cell);
     return forward(layer, every);
@@ -291,7 +312,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_a
     const OptionalTensor& reset, const OptionalTensor& lengths, const Tensor& output, const OptionalTensor& gates,
     const Tensor& cells, int64_t cell, int64_t every, int64_t padding_idx, bool need_input, bool need_weight_ih,
     bool need_weight_hh, bool need_bias, bool need_state) {
-  return with_dtype("weight_ih", weight_ih, [&](auto zero) {
+  return with_any_dtype("weight_ih", weight_ih, [&](auto zero) {
     const Layer<decltype(zero)> layer(input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset,
                                       lengths, cell);
     LayerGradients<decltype(zero)> grads(layer, need_input, need_weight_ih, need_weight_hh, need_bias, need_state);

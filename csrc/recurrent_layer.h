@@ -21,13 +21,13 @@ class Layer {
         E_(weight_ih.dim() == 2 ? weight_ih.size(1) : -1),
         sequence_(size_, weight_hh, h_0, c_0, reset, lengths),
         weight_ih_("weight_ih", weight_ih, {width(), E_}),
-        bias_ih_("bias_ih", bias_ih, {width()}),
-        bias_hh_("bias_hh", bias_hh, {width()}),
-        bias_(scratch<T>(width())) {
+        bias_ih_(computed_argument<T>("bias_ih", bias_ih, {width()})),
+        bias_hh_(computed_argument<T>("bias_hh", bias_hh, {width()})),
+        bias_(scratch<Real<T>>(width())) {
     // Of the GRU, the third gate's b_hh stands inside its reset gate.
     const int64_t joined = cell == kGru ? 2 * size_.H : width();
     for (int64_t j = 0; j < width(); ++j)
-      bias_.get()[j] = (bias_ih ? bias_ih_.get()[j] : T(0)) + (bias_hh && j < joined ? bias_hh_.get()[j] : T(0));
+      bias_.get()[j] = (bias_ih ? bias_ih_.get()[j] : 0) + (bias_hh && j < joined ? bias_hh_.get()[j] : 0);
     if (embedding) {
       V_ = embedding->dim() == 2 ? embedding->size(0) : -1;
       embedding_.emplace("embedding", *embedding, Shape{V_, E_});
@@ -70,7 +70,7 @@ class Layer {
     p.a = inputs(first);
     p.b = {weight_ih_.get(), E_, nullptr}, p.b_transposed = true;
     p.bias = bias_.get();
-    p.c = rows, p.c_stride = stride;
+    write_to(p, rows), p.c_stride = stride;
     multiply(p);
   }
 
@@ -104,8 +104,9 @@ class Layer {
   Sizes size_;
   int64_t E_, V_ = 0, R_ = 0;
   SequenceInputs<T> sequence_;
-  Argument<T> weight_ih_, bias_ih_, bias_hh_;
-  std::unique_ptr<T, Free> bias_;
+  Argument<T> weight_ih_;
+  Argument<Real<T>> bias_ih_, bias_hh_;
+  std::unique_ptr<Real<T>, Free> bias_;
   std::optional<Argument<T>> dense_, embedding_;
   std::optional<Argument<int64_t>> tokens_;
   const int64_t* row_index_ = nullptr;

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <optional>
+#include <type_traits>
 
 #include "core/dispatch.h"
 #include "parallel.h"
@@ -129,6 +130,25 @@ auto with_dtype(const char* name, const Tensor& tensor, const F& f) {
   const ScalarType dtype = tensor.scalar_type();
   STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double, name, ": want float32 or float64");
   return dtype == ScalarType::Double ? f(double{}) : f(float{});
+}
+
+// The same, bfloat16 included.
+template <class F>
+auto with_any_dtype(const char* name, const Tensor& tensor, const F& f) {
+  return tensor.scalar_type() == ScalarType::BFloat16 ? f(Bf16{}) : with_dtype(name, tensor, f);
+}
+
+// An argument in the type that T is computed in; beside Bf16 it may be of either.
+template <class T>
+Argument<Real<T>> computed_argument(const char* name, const OptionalTensor& tensor, Shape shape) {
+  if constexpr (std::is_same_v<T, Bf16>)
+    if (tensor && tensor->scalar_type() == ScalarType::BFloat16) {
+      const Argument<Bf16> held(name, tensor, shape);
+      Tensor widened = new_tensor<float>(shape);
+      kernels<Bf16>().widen(held.get(), tensor->numel(), data<float>(widened));
+      return {name, widened, shape};
+    }
+  return {name, tensor, shape};
 }
 
 // The checks read values too, so that no index leaves its table.

@@ -99,6 +99,9 @@ PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, int64_t n) {
   store_first_halves(p, rounded(v), n);
 }
 
+PYAGENT_INLINE Vec<float> load_first(const Bf16* p, All) { return load(p); }
+PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, All) { store(p, v); }
+
 PYAGENT_INLINE Pairs broadcast_pair(const Bf16* p) { return *reinterpret_cast<const UnalignedPair*>(p) | Pairs{}; }
 
 PYAGENT_INLINE Vec<float> even(Pairs x) { return (Vec<float>)(x << 16); }

@@ -35,6 +35,7 @@ constexpr int64_t gate_gradients_of(int64_t cell) { return cell == kLstm || cell
 constexpr int64_t kMostUnits = int64_t{1} << 24;
 
 // Sizes T, B, H and G as everywhere; a null pointer means the argument is absent (zeros, no reset, full length).
+// Cells, and gradients that flow through a state, are in the type that is computed in.
 template <class T>
 struct RecurrenceArgs {
   int64_t cell, T_, B, H;
@@ -42,22 +43,22 @@ struct RecurrenceArgs {
   int64_t row_stride;        // between rows, at least G*H
   const int64_t* row_index;  // [T, B], each in [0, R)
   const T* packed_hh;        // what pack_forward wrote
-  const T* bias_hn;          // [H], GRU only
+  const Real<T>* bias_hn;    // [H], GRU only
   const T* h_0;              // [B, H]
-  const T* c_0;              // [B, H], LSTM only
+  const Real<T>* c_0;        // [B, H], LSTM only
   const bool* reset;         // [T, B]
   const int64_t* lengths;    // [B], each in [0, T]
-  const T* zeros;            // at least G*H zeros
+  const Real<T>* zeros;      // at least G*H zeros
 };
 
 // Gates may be written over the rows (same stride, no row_index), and the output over the rows where a cell saves no
 // gates: a row is read before anything takes its place.
 template <class T>
 struct ForwardArgs : RecurrenceArgs<T> {
-  T* output;  // [T, B, H]
-  T* gates;   // [T, B, saved_gates * H] or null
-  T* cells;   // [T, B, H], LSTM only, or null:
-  T* c;       // [B, H]: the state, updated in place (c_0 is not read)
+  T* output;       // [T, B, H]
+  T* gates;        // [T, B, saved_gates * H] or null
+  Real<T>* cells;  // [T, B, H], LSTM only, or null:
+  Real<T>* c;      // [B, H]: the state, updated in place (c_0 is not read)
 };
 
 template <class T>
@@ -65,14 +66,14 @@ struct BackwardArgs : RecurrenceArgs<T> {
   const T* packed_backward;  // what pack_backward wrote
   const T* output;           // [T, B, H]
   const T* gates;            // as saved by forward
-  const T* cells;
-  const T* grad_output;  // [T, B, H]
-  const T* grad_h_n;     // [B, H]
-  const T* grad_c_n;     // [B, H]
-  T* grad_gates;         // [T, B, gate_gradients * H], may be the memory of gates
-  T* carry;              // [B, H] scratch: LSTM's gradient of c, GRU's direct path to h
-  T* grad_h_0;           // [B, H] or null
-  T* grad_c_0;           // [B, H] or null
+  const Real<T>* cells;
+  const T* grad_output;     // [T, B, H]
+  const Real<T>* grad_h_n;  // [B, H]
+  const Real<T>* grad_c_n;  // [B, H]
+  T* grad_gates;            // [T, B, gate_gradients * H], may be the memory of gates
+  Real<T>* carry;           // [B, H] scratch: LSTM's gradient of c, GRU's direct path to h
+  Real<T>* grad_h_0;        // [B, H] or null; may be the memory of grad_h_n
+  Real<T>* grad_c_0;        // [B, H] or null; may be the memory of grad_c_n
 };
 
 // One layer of a single step: the lanes' rows are found beforehand, so that tokens, dense inputs and fresh states are
@@ -123,6 +124,7 @@ struct MatmulArgs : MatmulOperands<T> {
 template <>
 struct MatmulArgs<Bf16> : MatmulOperands<Bf16> {
   const float* bias;  // [N] or null
+  bool accumulate;    // the sums are added to C, instead of to the bias
   float* c;           // [M, N], or null:
   Bf16* rounded_c;    // rounded once, after the last k
   int64_t c_stride;
@@ -148,8 +150,9 @@ struct SoftmaxBlock {
   T* sum;         // [columns]: of exp(logit - largest)
 };
 
+// What there is of every type.
 template <class T>
-struct Kernels {
+struct SequenceKernels {
   int64_t (*packed_forward_size)(int64_t cell, int64_t H);   // in elements
   int64_t (*packed_backward_size)(int64_t cell, int64_t H);  // in elements
   void (*pack_forward)(int64_t cell, int64_t H, const T* weight_hh, T* packed);
@@ -157,25 +160,27 @@ struct Kernels {
   int64_t (*recurrence_scratch_bytes)(int64_t lanes, int64_t cell, int64_t H);
   void (*recurrence_forward)(const ForwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
   void (*recurrence_backward)(const BackwardArgs<T>&, int64_t b_begin, int64_t b_end, void* scratch);
+  int64_t (*matmul_scratch_bytes)(const MatmulArgs<T>&);
+  void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
+  // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.
+  void (*sum_rows)(const RowSumArgs<T>&, int64_t c_begin, int64_t c_end);
+};
+
+template <class T>
+struct Kernels : SequenceKernels<T> {
   int64_t (*step_packed_size)(int64_t cell, int64_t I, int64_t H);  // in elements
   void (*step_pack)(const StepArgs<T>& weights, T* packed);
   // A step falls into independent parts: blocks of units times groups of lanes.
   int64_t (*step_parts)(const StepArgs<T>&);
   void (*step)(const StepArgs<T>&, int64_t part_begin, int64_t part_end);
-  int64_t (*matmul_scratch_bytes)(const MatmulArgs<T>&);
-  void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
-  // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.
-  void (*sum_rows)(const RowSumArgs<T>&, int64_t c_begin, int64_t c_end);
   void (*exponentiate)(const SoftmaxBlock<T>&);
   void (*scale_columns)(const SoftmaxBlock<T>&, const T* factor, T* row_sum);
 };
 
 template <>
-struct Kernels<Bf16> {
-  int64_t (*matmul_scratch_bytes)(const MatmulArgs<Bf16>&);
-  void (*matmul)(const MatmulArgs<Bf16>&, int64_t m_begin, int64_t m_end, void* scratch);
-  void (*sum_rows)(const RowSumArgs<Bf16>&, int64_t c_begin, int64_t c_end);
+struct Kernels<Bf16> : SequenceKernels<Bf16> {
   void (*widen)(const Bf16* from, int64_t count, float* to);
+  void (*narrow)(const float* from, int64_t count, Bf16* to);  // rounds
   // A matrix of floats as the first or second operand of a product three times as deep (split_bf16.inl.h): [rows, 3,
   // columns], or [3, rows, columns] where rows run over k. Rows in the range.
   void (*split)(const MatrixRows<float>& x, int64_t rows, int64_t columns, bool k_outside, bool second, Bf16* to,

@@ -88,10 +88,11 @@ PairRows rows_in_k(const MatmulArgs<Bf16>& p, int64_t m, int64_t count, int64_t 
 }
 
 PYAGENT_INLINE void store_c(const MatmulArgs<Bf16>& p, int64_t m, int64_t n, Vec<float> sum, int64_t count) {
+  const int64_t at = m * p.c_stride + n;
   if (p.c)
-    store_first<float>(p.c + m * p.c_stride + n, sum, count);
+    store_first<float>(p.c + at, p.accumulate ? load_first(p.c + at, count) + sum : sum, count);
   else
-    store_first(p.rounded_c + m * p.c_stride + n, sum, count);
+    store_first(p.rounded_c + at, p.accumulate ? load_first(p.rounded_c + at, count) + sum : sum, count);
 }
 
 #if defined(PYAGENT_TILES)
@@ -224,6 +225,10 @@ void sum_rows(const RowSumArgs<Bf16>& p, int64_t c_begin, int64_t c_end) {
     for (int64_t c = c_begin; c < c_end; c += kLanes)
       store_first<float>(to + c, load_first(to + c, c_end - c) + load_first(from + c, c_end - c), c_end - c);
   }
+}
+
+void narrow(const float* from, int64_t count, Bf16* to) {
+  for (int64_t i = 0; i < count; i += kLanes) store_first(to + i, load_first(from + i, count - i), count - i);
 }
 
 void widen(const Bf16* from, int64_t count, float* to) {

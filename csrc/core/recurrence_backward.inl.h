@@ -7,50 +7,27 @@
 #pragma once
 
 #include "core/dispatch.h"
-#include "core/panel.inl.h"
 #include "core/recurrence_forward.inl.h"
+#include "core/recurrence_panels.inl.h"
 
 namespace pyagent {
 namespace {
 
 template <class T>
-constexpr int64_t kBackwardUnits = kPlainVectors * Simd<T>::kWidth;
-
-template <class T>
-int64_t packed_backward_size(int64_t cell, int64_t H) {
-  return ceil_div(H, kBackwardUnits<T>) * kBackwardUnits<T> * gates_of(cell) * H;
-}
-
-// packed[panel][k][unit]: k runs over the gates' rows of W_hh, units over its columns.
-template <class T>
-void pack_backward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
-  const int64_t K = gates_of(cell) * H;
-  for (int64_t u = 0; u < H; u += kBackwardUnits<T>)
-    for (int64_t k = 0; k < K; ++k)
-      for (int64_t j = 0; j < kBackwardUnits<T>; ++j, ++packed) *packed = u + j < H ? weight_hh[k * H + u + j] : T(0);
-}
-
-template <class T>
 struct BackwardLane {
-  const T* next_gates;  // grad_gates[t+1], zeros where nothing flows back
+  const T* operand;  // grad_gates[t+1], zeros where nothing flows back
   const T* grad_output;
-  const T* grad_state;  // what reaches h past W_hh: the final state's gradient, or the GRU's direct path
-  const T* grad_c;      // gradient of c_t from t+1 (LSTM)
+  const Real<T>* grad_state;  // what reaches h past W_hh: the final state's gradient, or the GRU's direct path
+  const Real<T>* grad_c;      // gradient of c_t from t+1 (LSTM)
   const T* h;
   const T* h_prev;
-  const T* c;
-  const T* c_prev;
+  const Real<T>* c;
+  const Real<T>* c_prev;
   const T* gates;
   T* grad_gates;
-  T* carry;
-  T* grad_h_0;
+  Real<T>* carry;
+  Real<T>* grad_h_0;
 };
-
-template <class T>
-int64_t recurrence_scratch(int64_t lanes, int64_t, int64_t) {
-  const int64_t forward = forward_scratch<T>(lanes), backward = lanes * static_cast<int64_t>(sizeof(BackwardLane<T>));
-  return forward > backward ? forward : backward;
-}
 
 // What flows into lane b's state after step t; t = -1 is the initial state.
 template <class T>
@@ -58,10 +35,10 @@ void gather_flow(const BackwardArgs<T>& p, int64_t t, int64_t b, int64_t length,
   const int64_t H = p.H, next = (t + 1) * p.B + b;
   const bool last = t == length - 1, cut = !last && p.reset && p.reset[next];
   lane.carry = p.carry + b * H;
-  lane.next_gates = last || cut ? p.zeros : p.grad_gates + next * gate_gradients_of(p.cell) * H;
-  const T* carried = cut ? p.zeros : lane.carry;
-  const T* final_h = p.grad_h_n ? p.grad_h_n + b * H : p.zeros;
-  const T* final_c = p.grad_c_n ? p.grad_c_n + b * H : p.zeros;
+  lane.operand = last || cut ? zeros_of(p) : p.grad_gates + next * gate_gradients_of(p.cell) * H;
+  const Real<T>* carried = cut ? p.zeros : lane.carry;
+  const Real<T>* final_h = p.grad_h_n ? p.grad_h_n + b * H : p.zeros;
+  const Real<T>* final_c = p.grad_c_n ? p.grad_c_n + b * H : p.zeros;
   lane.grad_state = last ? final_h : p.cell == kGru ? carried : p.zeros;
   lane.grad_c = last ? final_c : carried;
 }
@@ -73,15 +50,15 @@ int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64
   for (int64_t b = b_begin; b < b_end; ++b) {
     const int64_t at = t * p.B + b, length = p.lengths ? p.lengths[b] : p.T_;
     if (t >= length) {
-      for (int64_t j = 0; j < width; ++j) p.grad_gates[at * width + j] = T(0);
+      for (int64_t j = 0; j < width; ++j) p.grad_gates[at * width + j] = T{};
       continue;
     }
     BackwardLane<T>& lane = lanes[count++];
     gather_flow(p, t, b, length, lane);
     const bool fresh = p.reset && p.reset[at];
-    lane.grad_output = p.grad_output ? p.grad_output + at * H : p.zeros;
+    lane.grad_output = p.grad_output ? p.grad_output + at * H : zeros_of(p);
     lane.h = p.output + at * H;
-    lane.h_prev = fresh ? p.zeros : t > 0 ? lane.h - p.B * H : p.h_0 ? p.h_0 + b * H : p.zeros;
+    lane.h_prev = fresh ? zeros_of(p) : t > 0 ? lane.h - p.B * H : p.h_0 ? p.h_0 + b * H : zeros_of(p);
     lane.gates = p.gates + at * saved_gates_of(p.cell) * H;
     lane.grad_gates = p.grad_gates + at * width;
     if (p.cell != kLstm) continue;
@@ -93,45 +70,44 @@ int64_t gather_lanes(const BackwardArgs<T>& p, int64_t t, int64_t b_begin, int64
 
 // One block of units of one lane: the gradient of h in, the gradients of the gates out.
 template <class T, int64_t kCell, class Count>
-PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<T> dh, int64_t H, int64_t u, Count n) {
+PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<Real<T>> dh, int64_t H, int64_t u, Count n) {
+  using R = Real<T>;
   const auto gate = [&](int g) { return load_first(lane.gates + g * H + u, n); };
-  const auto emit = [&](int g, Vec<T> value) { store_first<T>(lane.grad_gates + g * H + u, value, n); };
-  const T one = 1;
+  const auto emit = [&](int g, Vec<R> value) { store_first(lane.grad_gates + g * H + u, value, n); };
+  const R one = 1;
   if constexpr (kCell == kLstm) {
-    const Vec<T> i = gate(0), f = gate(1), g = gate(2), o = gate(3);
-    const Vec<T> tanh_c = tanh<T>(load_first(lane.c + u, n));
-    const Vec<T> dc = fma(dh * o, one - tanh_c * tanh_c, load_first(lane.grad_c + u, n));
+    const Vec<R> i = gate(0), f = gate(1), g = gate(2), o = gate(3);
+    const Vec<R> tanh_c = tanh<R>(load_first(lane.c + u, n));
+    const Vec<R> dc = fma(dh * o, one - tanh_c * tanh_c, load_first(lane.grad_c + u, n));
     emit(0, dc * g * i * (one - i));
     emit(1, dc * load_first(lane.c_prev + u, n) * f * (one - f));
     emit(2, dc * i * (one - g * g));
     emit(3, dh * tanh_c * o * (one - o));
-    store_first<T>(lane.carry + u, dc * f, n);
+    store_first(lane.carry + u, dc * f, n);
   } else if constexpr (kCell == kGru) {
-    const Vec<T> r = gate(0), z = gate(1), hn = gate(2), candidate = gate(3);
-    const Vec<T> dn = dh * (one - z) * (one - candidate * candidate);
+    const Vec<R> r = gate(0), z = gate(1), hn = gate(2), candidate = gate(3);
+    const Vec<R> dn = dh * (one - z) * (one - candidate * candidate);
     emit(0, dn * hn * r * (one - r));
     emit(1, dh * (load_first(lane.h_prev + u, n) - candidate) * z * (one - z));
     emit(2, dn * r);
     emit(3, dn);
-    store_first<T>(lane.carry + u, dh * z, n);
+    store_first(lane.carry + u, dh * z, n);
   } else {
-    const Vec<T> h = load_first(lane.h + u, n);
+    const Vec<R> h = load_first(lane.h + u, n);
     if constexpr (kCell == kTanh)
       emit(0, dh * (one - h * h));
     else
-      emit(0, h <= Vec<T>{} ? Vec<T>{} : dh);
+      emit(0, h <= Vec<R>{} ? Vec<R>{} : dh);
   }
 }
 
-// Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
 // Asks for what differentiate_cell will read of a panel's units while the sums are made. A panel is narrower than the
 // pages and strides that the processor's own prefetcher follows.
 template <class T, int64_t kCell>
 PYAGENT_INLINE void prefetch_panel(const BackwardLane<T>& lane, int64_t H, int64_t u) {
-  constexpr int W = Simd<T>::kWidth;
 #pragma GCC unroll 16
   for (int i = 0; i < kPlainVectors; ++i) {
-    const int64_t at = u + i * W;
+    const int64_t at = u + i * kUnits<T>;
     for (int g = 0; g < saved_gates_of(kCell); ++g) __builtin_prefetch(lane.gates + g * H + at, 1);
     __builtin_prefetch(lane.grad_output + at);
     if (kCell == kLstm) __builtin_prefetch(lane.c + at);
@@ -140,44 +116,49 @@ PYAGENT_INLINE void prefetch_panel(const BackwardLane<T>& lane, int64_t H, int64
   }
 }
 
-template <class T, int64_t kCell, class F>
-PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, const F& finish) {
-  constexpr int N = kPlainVectors, W = Simd<T>::kWidth;
+template <class T>
+int64_t backward_scratch(int64_t cell, int64_t H) {
+  return static_cast<int64_t>(sizeof(BackwardLane<T>)) + operand_bytes<T>(gates_of(cell) * H);
+}
+
+// Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
+template <class T, int64_t kCell, bool kDifferentiates, class F>
+PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, T* operands,
+                              const F& finish) {
+  constexpr int N = kPlainVectors;
+  constexpr int64_t W = kUnits<T>;
   const int64_t H = p.H, K = gates_of(kCell) * H;
+  gather_operands(lanes, count, K, operands);
   const T* panel = p.packed_backward;
-  for (int64_t u = 0; u < H; u += N * W, panel += N * W * K) {
+  for (int64_t u = 0; u < H; u += N * W, panel += N * W * panel_depth<T>(K))
     with_whole_blocks(H - u, N * W, [&](auto n) {
-      for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
-        constexpr int M = decltype(size)::value;
-        const BackwardLane<T>* lane = lanes + first;
-        Vec<T> sum[M][N];
-        const T* gates[M];
+      multiply_panel<T, N>(
+          lanes, count, operands, panel, K,
+          [&](const BackwardLane<T>& lane, auto& sum) {
+            if (kDifferentiates) prefetch_panel<T, kCell>(lane, H, u);
 #pragma GCC unroll 16
-        for (int m = 0; m < M; ++m) {
-          gates[m] = lane[m].next_gates;
+            for (int i = 0; i < N; ++i) sum[i] = Vec<Real<T>>{};
+          },
+          [&](const BackwardLane<T>& lane, auto& sum) {
 #pragma GCC unroll 16
-          for (int i = 0; i < N; ++i) sum[m][i] = Vec<T>{};
-        }
-        for (int m = 0; m < M; ++m) prefetch_panel<T, kCell>(lane[m], H, u);
-        accumulate<T, M, N>(sum, gates, panel, K);
-#pragma GCC unroll 16
-        for (int m = 0; m < M; ++m)
-#pragma GCC unroll 16
-          for (int i = 0; i < N; ++i)
-            if (n > i * W) finish(lane[m], sum[m][i], u + i * W, n - i * W);
-      });
+            for (int i = 0; i < N; ++i)
+              if (n > i * W) finish(lane, sum[i], u + i * W, n - i * W);
+          });
     });
-  }
 }
 
 template <class T, int64_t kCell>
-void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, BackwardLane<T>* lanes) {
+void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
+  T* const operands = static_cast<T*>(scratch);
+  auto* lanes = reinterpret_cast<BackwardLane<T>*>(static_cast<char*>(scratch) +
+                                                   (b_end - b_begin) * operand_bytes<T>(gates_of(kCell) * p.H));
   for (int64_t t = p.T_ - 1; t >= 0; --t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
-    flow_back<T, kCell>(p, lanes, count, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, auto n) {
-      const Vec<T> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
-      differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
-    });
+    flow_back<T, kCell, true>(
+        p, lanes, count, operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) {
+          const Vec<Real<T>> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
+          differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
+        });
   }
   if (!p.grad_h_0) return;
   for (int64_t b = b_begin; b < b_end; ++b) {
@@ -186,24 +167,31 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, Bac
     lane.grad_h_0 = p.grad_h_0 + b * p.H;
     for (int64_t j = 0; j < p.H && kCell == kLstm; ++j) p.grad_c_0[b * p.H + j] = lane.grad_c[j];
   }
-  flow_back<T, kCell>(p, lanes, b_end - b_begin, [&](const BackwardLane<T>& lane, Vec<T> sum, int64_t u, auto n) {
-    store_first<T>(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
-  });
+  flow_back<T, kCell, false>(p, lanes, b_end - b_begin, operands,
+                             [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) {
+                               store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
+                             });
 }
 
 template <class T>
 void recurrence_backward(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
-  auto* lanes = static_cast<BackwardLane<T>*>(scratch);
   switch (p.cell) {
     case kTanh:
-      return backward_cell<T, kTanh>(p, b_begin, b_end, lanes);
+      return backward_cell<T, kTanh>(p, b_begin, b_end, scratch);
     case kRelu:
-      return backward_cell<T, kRelu>(p, b_begin, b_end, lanes);
+      return backward_cell<T, kRelu>(p, b_begin, b_end, scratch);
     case kGru:
-      return backward_cell<T, kGru>(p, b_begin, b_end, lanes);
+      return backward_cell<T, kGru>(p, b_begin, b_end, scratch);
     case kLstm:
-      return backward_cell<T, kLstm>(p, b_begin, b_end, lanes);
+      return backward_cell<T, kLstm>(p, b_begin, b_end, scratch);
   }
+}
+
+// Bytes a lane; a multiple of a cache line, so that every thread's part begins on one.
+template <class T>
+int64_t recurrence_scratch(int64_t lanes, int64_t cell, int64_t H) {
+  const int64_t forward = forward_scratch<T>(H), backward = backward_scratch<T>(cell, H);
+  return lanes * ceil_div(forward > backward ? forward : backward, 64) * 64;
 }
 
 }  // namespace

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.nn.frozen import Freezable
-from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State, parameter_of, take_step
+from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State, in_float32, parameter_of
 from pyagent.ops import StepWeights, linear, pack_step
 from pyagent.ops.checks import check_range, check_size, check_tensor
-from pyagent.ops.recurrence_step import TOKENS
+from pyagent.ops.recurrence_step import TOKENS, input_bias
 
 # The projected table is kept while frozen up to this size.
 TABLE_BYTES = 64 * 2**20
@@ -101,9 +101,9 @@ class EmbeddingRecurrent(Freezable):
         derived = self._derived
         weights = self.step_weights() if derived is None else derived
         try:
-            return take_step(weights, input, state, reset)
+            return self.rnn.take_step(weights, input, state, reset)
         except (RuntimeError, ValueError, TypeError, IndexError):
-            like = weights.layers[0]
+            like = self.rnn.parameter("weight_hh")
             check_tensor("input", input, ["B"], TOKENS, like.device)
             self.rnn.check_step_state(input.shape[0], state, reset, like)
             check_range("input", input, 0, self.embedding.num_embeddings)
@@ -113,14 +113,16 @@ class EmbeddingRecurrent(Freezable):
         """What a step reads, as it is."""
         modules = self._modules  # much faster than by attribute
         table = parameter_of(modules["embedding"], "weight")  # type: ignore[arg-type]
-        return modules["rnn"].step_weights()._replace(table=table)  # type: ignore[union-attr,operator]
+        return modules["rnn"].step_weights()._replace(table=in_float32(table))  # type: ignore[union-attr,operator]
 
     def derive(self) -> StepWeights:
-        with torch.no_grad():
-            weights, first = self.step_weights(), self.rnn.layer_weights(0)
-            table = self.embedding.weight
-            if table.shape[0] * first.weight_ih.shape[0] * table.element_size() <= TABLE_BYTES:
-                rows = linear(table, first.weight_ih, first.bias)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            weights = self.step_weights()
+            table, weight_ih = weights.table, weights.layers[0]
+            assert table is not None
+            if table.shape[0] * weight_ih.shape[0] * table.element_size() <= TABLE_BYTES:
+                biases = list(weights.layers[2:4]) if self.rnn.bias else []
+                rows = linear(table, weight_ih, input_bias(biases, self.rnn.cell, self.rnn.hidden_size))
                 weights = weights._replace(table=rows, projected=True)
             return pack_step(weights)
 

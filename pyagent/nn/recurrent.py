@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +12,11 @@ from torch import Tensor, nn
 from pyagent.nn.frozen import Freezable
 from pyagent.ops import StepWeights, pack_step, recurrence_step, recurrent_layer
 from pyagent.ops.checks import check_optional, check_size, check_tensor
-from pyagent.ops.recurrence import CELLS, FLOATS, GATES
+from pyagent.ops.recurrence import CELLS, GATES
+from pyagent.ops.recurrent_layer import DTYPES
 
 State = Tensor | tuple[Tensor, Tensor]
 Layers = Sequence[Tensor | None]  # [B, H] each
-
-
-class LayerWeights(NamedTuple):
-    """One layer's weights in the form the ops take."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias: Tensor | None  # of the rows
-    bias_hn: Tensor | None  # the GRU's, inside its reset gate
 
 
 class Recurrent(Freezable):
@@ -59,8 +51,8 @@ class Recurrent(Freezable):
             check_size(name, size, least)
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"dropout: got {dropout}, want a probability in [0, 1]")
-        if dtype is not None and dtype not in FLOATS:
-            raise TypeError(f"dtype: got {dtype}, want float32 or float64")
+        if dtype is not None and dtype not in DTYPES:
+            raise TypeError(f"dtype: got {dtype}, want float32, float64 or bfloat16")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.checkpoint_every = checkpoint_every
@@ -106,7 +98,7 @@ class Recurrent(Freezable):
         """
         axes = ["B", "T"] if self.batch_first else ["T", "B"]
         like = self.parameter("weight_hh")
-        check_tensor("input", input, [*axes, self.input_size], (like.dtype,), like.device)
+        check_tensor("input", input, [*axes, self.input_size], accepted_dtypes(like), like.device)
         return self.forward_layers(input.transpose(0, 1) if self.batch_first else input, None, state, reset, lengths)
 
     def forward_layers(
@@ -164,37 +156,40 @@ class Recurrent(Freezable):
         derived = self._derived
         weights = self.step_weights() if derived is None else derived
         try:
-            return take_step(weights, input, state, reset)
+            return self.take_step(weights, input, state, reset)
         except (RuntimeError, ValueError, TypeError):
-            check_tensor("input", input, ["B", self.input_size], (weights.layers[0].dtype,), weights.layers[0].device)
-            self.check_step_state(input.shape[0], state, reset, weights.layers[0])
+            like = self.parameter("weight_hh")
+            check_tensor("input", input, ["B", self.input_size], (like.dtype,), like.device)
+            self.check_step_state(input.shape[0], state, reset, like)
             raise
 
     def step_weights(self) -> StepWeights:
-        """What a step reads, as it is."""
+        """What a step reads, as it is; of bfloat16 as float32."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
-        layers = tuple(self.parameter(name, layer) for layer in range(self.num_layers) for name in names)
+        layers = tuple(in_float32(self.parameter(name, layer)) for layer in range(self.num_layers) for name in names)
         return StepWeights(None, layers, CELLS.index(self.cell), self.hidden_size)
 
     def derive(self) -> StepWeights:
         return pack_step(self.step_weights())
 
+    def take_step(
+        self, weights: StepWeights, input: Tensor, state: State | None, reset: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """`recurrence_step` with the state as the modules have it; with bfloat16 around a step of float32."""
+        if self.parameter("weight_hh").dtype is not torch.bfloat16:
+            return take_step(weights, input, state, reset)
+        self.check_step_state(input.shape[0], state, reset, self.parameter("weight_hh"))
+        if state is not None:
+            state = (state[0].float(), state[1].float()) if self.cell == "lstm" else state.float()  # type: ignore[union-attr]
+        output, after = take_step(weights, in_float32(input), state, reset)
+        if self.cell == "lstm":
+            return output.bfloat16(), (after[0].bfloat16(), after[1].bfloat16())
+        return output.bfloat16(), after.bfloat16()  # type: ignore[union-attr]
+
     def check_step_state(self, B: int, state: State | None, reset: Tensor | None, like: Tensor) -> None:
         """Raise what is wrong with a step's state and reset, if anything is."""
         self.split_state(state, B, like)
         check_optional("reset", reset, [B], (torch.bool,), like.device)
-
-    def layer_weights(self, layer: int) -> LayerWeights:
-        """A layer's weights as they are, its two biases joined as far as they can be."""
-        weight_ih, weight_hh = self.parameter("weight_ih", layer), self.parameter("weight_hh", layer)
-        if not self.bias:
-            return LayerWeights(weight_ih, weight_hh, None, None)
-        bias_ih, bias_hh = self.parameter("bias_ih", layer), self.parameter("bias_hh", layer)
-        if self.cell != "gru":
-            return LayerWeights(weight_ih, weight_hh, bias_ih + bias_hh, None)
-        H = self.hidden_size
-        bias = torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :]))
-        return LayerWeights(weight_ih, weight_hh, bias, bias_hh[2 * H :])
 
     def parameter(self, name: str, layer: int = 0) -> Tensor:
         """A layer's parameter, by torch.nn's name without the layer's suffix."""
@@ -226,6 +221,16 @@ def take_step(weights: StepWeights, input: Tensor, state: State | None, reset: T
     return output, (after[0], after[1])  # type: ignore[return-value]
 
 
+def in_float32(tensor: Tensor) -> Tensor:
+    """A bfloat16 tensor as float32, another as it is."""
+    return tensor.float() if tensor.dtype is torch.bfloat16 else tensor
+
+
+def accepted_dtypes(like: Tensor) -> tuple[torch.dtype, ...]:
+    """The dtypes of inputs and states beside such weights: theirs, and under autocast what comes out of it too."""
+    return (like.dtype, torch.bfloat16) if torch.is_autocast_enabled(like.device.type) else (like.dtype,)
+
+
 def parameter_of(module: nn.Module, name: str) -> Tensor:
     """A parameter, several times as fast as by attribute where it is stored under its name (parametrized ones are
     not)."""
@@ -234,7 +239,7 @@ def parameter_of(module: nn.Module, name: str) -> Tensor:
 
 
 def _split_layers(name: str, state: Any, shape: tuple[int, int, int], like: Tensor) -> Layers:
-    check_tensor(name, state, shape, (like.dtype,), like.device)
+    check_tensor(name, state, shape, accepted_dtypes(like), like.device)
     return state.unbind(0)
 
 

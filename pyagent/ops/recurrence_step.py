@@ -93,7 +93,7 @@ def recurrence_step_reference(
     x, h_n, c_n = input if weights.table is None else weights.table[input.long()], [], []
     for layer, (weight_ih, weight_hh, *biases) in enumerate(_by_layer(weights)):
         if layer > 0 or not weights.projected:
-            x = linear_reference(x, weight_ih, _input_bias(biases, cell, H))
+            x = linear_reference(x, weight_ih, input_bias(biases, cell, H))
         bias_hn = biases[1][2 * H :] if biases and cell == "gru" else None
         h_0, c_0 = (None if state is None else state[layer] for state in (h, c))
         starts = None if reset is None else reset[None]
@@ -121,7 +121,7 @@ def _by_layer(weights: StepWeights) -> list[tuple[Tensor, ...]]:
     return [layers[i : i + size] for i in range(0, len(layers), size)]
 
 
-def _input_bias(biases: list[Tensor], cell: str, H: int) -> Tensor | None:
+def input_bias(biases: list[Tensor], cell: str, H: int) -> Tensor | None:
     if not biases:
         return None
     bias_ih, bias_hh = biases

@@ -8,6 +8,9 @@ larger than the vocabulary. For the backward pass the gates are kept, in the pla
 there their gradients take the place of the gates; what of W_ih, W_hh and the biases is wanted follows in one product
 each.
 
+In bfloat16 the products are summed, and gates and cells computed, in float32; rows, states and gates are rounded to be
+stored, cells are not.
+
 With `checkpoint_every` = K the gates are not kept: the backward pass makes them again, K steps at a time, from the
 outputs and (LSTM) from the cells before every K-th step. Chen et al. 2016, "Training deep nets with sublinear memory
 cost", https://arxiv.org/abs/1604.06174
@@ -23,10 +26,11 @@ from torch.autograd.function import once_differentiable
 
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_size, check_tensor, first_order_only, one_device
-from pyagent.ops.distinct_tokens import distinct_tokens_reference
-from pyagent.ops.linear import linear_reference
+from pyagent.ops.distinct_tokens import distinct_tokens, distinct_tokens_reference
+from pyagent.ops.linear import autocast, linear_reference
 from pyagent.ops.recurrence import CELLS, FLOATS, GATES, check_cell, recurrence_reference
 
+DTYPES = (*FLOATS, torch.bfloat16)
 _NUMBER = {cell: number for number, cell in enumerate(CELLS)}
 
 
@@ -49,11 +53,12 @@ def recurrent_layer(
     """Run a layer over a sequence.
 
     Args:
-        input: `[T, B, E]`, float32 or float64; or with `embedding` token ids `[T, B]`, int64 in [0, V).
+        input: `[T, B, E]`, float32, float64 or bfloat16; under `torch.autocast("cpu", torch.bfloat16)` float32 tensors
+            are taken as bfloat16. Or with `embedding` token ids `[T, B]`, int64 in [0, V).
         embedding: `[V, E]`, or None.
         weight_ih: `[G·H, E]`.
         weight_hh: `[G·H, H]`.
-        bias_ih, bias_hh: `[G·H]`, or None for zeros.
+        bias_ih, bias_hh: `[G·H]`, or None for zeros; beside bfloat16 they may be float32, as may c_0.
         h_0, c_0, reset, lengths, cell: as in `pyagent.ops.recurrence`.
         checkpoint_every: K ≥ 1. 1 keeps the gates of every step; a larger K trades a second forward pass for the memory
             of all but K steps of them. It changes no result.
@@ -68,6 +73,11 @@ def recurrent_layer(
         IndexError: a token outside the vocabulary, a length outside 0…T, a padding_idx outside the vocabulary.
         NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
     """
+    if torch.is_autocast_enabled("cpu") and isinstance(weight_hh, Tensor) and weight_hh.is_cpu:
+        if embedding is not None:
+            input, embedding, padding_idx = _distinct_embeddings(input, embedding, padding_idx)
+        input, weight_ih, weight_hh = autocast(input), autocast(weight_ih), autocast(weight_hh)
+        embedding, h_0 = (None if x is None else autocast(x) for x in (embedding, h_0))
     tensors = (input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset, lengths)
     compiled = native.available and isinstance(weight_ih, Tensor) and weight_ih.is_cpu
     # Checked by the op: a short sequence takes microseconds, and words are only needed when something is wrong.
@@ -82,10 +92,21 @@ def recurrent_layer(
             output, h_n, c_n = _RecurrentLayer.apply(*tensors, _NUMBER[cell], checkpoint_every, skipped)
         else:
             output, h_n, c_n, _, _ = _forward(*tensors, _NUMBER[cell], 0)
+            c_n = c_n.to(h_n.dtype)
     except (RuntimeError, KeyError, AttributeError):
         _check_layer(*tensors, cell, checkpoint_every, padding_idx)
         raise
     return output, h_n, c_n if cell == "lstm" else None
+
+
+def _distinct_embeddings(
+    input: Tensor, embedding: Tensor, padding_idx: int | None
+) -> tuple[Tensor, Tensor, int | None]:
+    """Of a large vocabulary only what occurs, so that no more than that is cast."""
+    if 2 * embedding.shape[0] <= input.numel():
+        return input, embedding, padding_idx
+    ids, row_index = distinct_tokens(input, embedding.shape[0])
+    return row_index, torch.nn.functional.embedding(ids, embedding, padding_idx), None
 
 
 def recurrent_layer_reference(
@@ -136,7 +157,7 @@ def _check_layer(
 ) -> None:
     check_cell(cell, None, c_0, "c_0")
     check_size("checkpoint_every", checkpoint_every, 1)
-    check_tensor("weight_hh", weight_hh, ["G·H", "H"], FLOATS)
+    check_tensor("weight_hh", weight_hh, ["G·H", "H"], DTYPES)
     width, H = weight_hh.shape
     if width != GATES[cell] * H:
         raise ValueError(f"weight_hh: got shape {tuple(weight_hh.shape)}, want [{GATES[cell]}·H, H] for cell {cell!r}")
@@ -152,10 +173,11 @@ def _check_layer(
         if padding_idx is not None and not 0 <= padding_idx < embedding.shape[0]:
             raise IndexError(f"padding_idx: got {padding_idx}, want 0 to {embedding.shape[0] - 1}")
     T, B = input.shape[:2]
-    check_optional("bias_ih", bias_ih, [width], dtype, device)
-    check_optional("bias_hh", bias_hh, [width], dtype, device)
+    computed = (*dtype, torch.float32) if weight_hh.dtype == torch.bfloat16 else dtype
+    check_optional("bias_ih", bias_ih, [width], computed, device)
+    check_optional("bias_hh", bias_hh, [width], computed, device)
     check_optional("h_0", h_0, [B, H], dtype, device)
-    check_optional("c_0", c_0, [B, H], dtype, device)
+    check_optional("c_0", c_0, [B, H], computed, device)
     check_optional("reset", reset, [T, B], (torch.bool,), device)
     check_optional("lengths", lengths, [B], (torch.int64,), device)
     check_range("lengths", lengths, 0, T + 1)
@@ -169,7 +191,7 @@ class _RecurrentLayer(torch.autograd.Function):
         ctx.save_for_backward(*tensors, output, gates, cells)
         ctx.set_materialize_grads(False)
         ctx.gates_are_saved = ctx.every == 1
-        return output, h_n, c_n
+        return output, h_n, c_n.to(h_n.dtype)
 
     @staticmethod
     @once_differentiable
@@ -207,6 +229,10 @@ class _RecurrentLayer(torch.autograd.Function):
 if native.available:
     _forward = torch.ops.pyagent.recurrent_layer_forward.default
 
+    def _computed(tensor: Tensor) -> Tensor:
+        """Something of the dtype that a tensor's is computed in."""
+        return tensor.new_empty(0, dtype=torch.float32) if tensor.dtype == torch.bfloat16 else tensor
+
     @torch.library.register_fake("pyagent::recurrent_layer_forward")
     def _(  # noqa: ANN202
         input,  # noqa: ANN001
@@ -228,12 +254,13 @@ if native.available:
         H = weight_hh.shape[1]
         lstm, keep = CELLS[cell] == "lstm", every == 1 and CELLS[cell] in ("gru", "lstm")
         marks = T if every == 1 else (max(T, 1) - 1) // max(every, 1)
+        computed = _computed(weight_ih)
         return (
             weight_ih.new_empty(T, B, H),
             weight_ih.new_empty(B, H),
-            weight_ih.new_empty((B, H) if lstm else 0),
+            computed.new_empty((B, H) if lstm else 0),
             weight_ih.new_empty((T, B, 4 * H) if keep else 0),
-            weight_ih.new_empty((marks, B, H) if lstm and every > 0 else 0),
+            computed.new_empty((marks, B, H) if lstm and every > 0 else 0),
         )
 
     @torch.library.register_fake("pyagent::recurrent_layer_backward")
@@ -268,12 +295,14 @@ if native.available:
         width, H = weight_hh.shape
         state = (input.shape[1], H) if need_state else 0
         lstm = CELLS[cell] == "lstm"
+        computed = _computed(weight_ih)
+        of_input = weight_ih.new_empty(input.shape) if embedding is None else computed.new_empty(embedding.shape)
         return (
-            weight_ih.new_empty((input if embedding is None else embedding).shape if need_input else 0),
-            weight_ih.new_empty(weight_ih.shape if need_weight_ih else 0),
-            weight_ih.new_empty(weight_hh.shape if need_weight_hh else 0),
-            weight_ih.new_empty(width if need_bias else 0),
-            weight_ih.new_empty(width if need_bias else 0),
-            weight_ih.new_empty(state),
-            weight_ih.new_empty(state if lstm else 0),
+            of_input if need_input else of_input.new_empty(0),
+            computed.new_empty(weight_ih.shape if need_weight_ih else 0),
+            computed.new_empty(weight_hh.shape if need_weight_hh else 0),
+            computed.new_empty(width if need_bias else 0),
+            computed.new_empty(width if need_bias else 0),
+            computed.new_empty(state),
+            computed.new_empty(state if lstm else 0),
         )

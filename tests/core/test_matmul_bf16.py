@@ -1,23 +1,10 @@
 """Products of bfloat16 on AMX tiles, emulated: no processor with them is needed."""
 
-import os
-import platform
-import shutil
 import struct
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-COMPILER = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
-pytestmark = [
-    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is x86's"),
-]
-FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wno-psabi", f"-I{ROOT / 'csrc'}"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # Fewer rows than a tile, than two, one more than each; the same in k and in columns; beyond every block.
 SIZES = [
     *((0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (1, 33, 65), (5, 17, 33), (16, 32, 32), (17, 33, 31)),
@@ -26,30 +13,19 @@ SIZES = [
 
 
 @pytest.fixture(scope="module")
-def multiply(tmp_path_factory):
+def multiply(run_emulated):
     """`multiply(case, a, b, bias)` by the amx target's body: a `[M, K]`, b `[K, N]`, each in the layout of the case."""
-    program = tmp_path_factory.mktemp("amx") / "emulated_amx"
-    source = Path(__file__).with_name("emulated_amx.cpp")
-    command = [COMPILER, *FLAGS, source, "-o", program]
-    if subprocess.run([*command, *SANITIZERS], capture_output=True).returncode != 0:
-        subprocess.run(command, check=True)  # a compiler without its sanitizers' run-time
+    program = run_emulated("emulated_amx.cpp")
 
     def run(a, b, bias, *, a_transposed=False, b_transposed=False, rounded=False, by_rows=False, split=0):
         (M, K), N = a.shape, b.shape[1]
         flags = a_transposed, b_transposed, bias is not None, rounded, by_rows
         case = struct.pack("10q", M, N, K, *flags, split, a.dtype == torch.float32)
-        operands = [x.t() if transposed else x for x, transposed in ((a, a_transposed), (b, b_transposed))]
-        given = case + b"".join(map(raw_bytes, operands)) + (b"" if bias is None else raw_bytes(bias))
-        done = subprocess.run([program], input=given, capture_output=True)
-        assert done.returncode == 0, done.stderr.decode()
+        results = program(case, a.t() if a_transposed else a, b.t() if b_transposed else b, bias)
         dtype = torch.bfloat16 if rounded else torch.float32
-        return torch.frombuffer(bytearray(done.stdout) or bytearray(4), dtype=dtype)[: M * N].view(M, N)
+        return torch.frombuffer(results or bytearray(4), dtype=dtype)[: M * N].view(M, N)
 
     return run
-
-
-def raw_bytes(tensor):
-    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def sample_inputs(M, N, K):

@@ -89,6 +89,40 @@ def test_values_and_gradients_equal_the_reference_in_float64(cell, dtype, case):
         torch.testing.assert_close(x.double(), wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
+# Of ReLU the gradient is left out: rounding decides which units are on.
+@pytest.mark.parametrize("case", [Case(17, 9, 37, 70, V, True, True) for V in (0, 20, 200)], ids=str)
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
+def test_values_and_gradients_in_bfloat16(cell, every, case):
+    inputs = sample_inputs(cell, case, torch.bfloat16)
+    got = run(recurrent_layer, inputs, cell, checkpoint_every=every)
+    for x, wanted in zip(got, run(recurrent_layer_reference, in_float64(inputs), cell), strict=True):
+        assert x.dtype == torch.bfloat16
+        assert (x.double() - wanted).norm() <= 1e-2 * wanted.norm()
+
+
+def test_relu_in_bfloat16():
+    inputs = sample_inputs("relu", Case(17, 9, 37, 70, 20), torch.bfloat16)
+    got, wanted = (
+        recurrent_layer(**inputs, cell="relu")[0],
+        recurrent_layer_reference(**in_float64(inputs), cell="relu"),
+    )
+    assert (got.double() - wanted[0]).norm() <= 1e-2 * wanted[0].norm()
+
+
+@pytest.mark.parametrize("V", [0, 20, 200])
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
+def test_autocast_takes_float32_as_bfloat16(cell, V):
+    inputs = sample_inputs(cell, Case(17, 9, 37, 70, V, True, True), torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = run(recurrent_layer, inputs, cell)
+    results = 3 if cell == "lstm" else 2
+    assert {x.dtype for x in got[:results]} == {torch.bfloat16}
+    assert {x.dtype for x in got[results:]} == {torch.float32}
+    for x, wanted in zip(got, run(recurrent_layer_reference, in_float64(inputs), cell), strict=True):
+        assert (x.double() - wanted).norm() <= 2e-2 * wanted.norm()
+
+
 @pytest.mark.parametrize("every", [2, 3, 100])
 @pytest.mark.parametrize("V", [0, 6], ids=["dense", "tokens"])
 @pytest.mark.parametrize("cell", CELLS)
@@ -142,11 +176,12 @@ def test_gradient_of_one_argument_alone(cell, wanted):
     torch.testing.assert_close(*grads)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ("cell", "case", "every"), [("lstm", SMALL[1], 1), ("gru", SMALL[0], 1), ("lstm", SMALL[0], 2)]
 )
-def test_opcheck(cell, case, every):
-    inputs, number = sample_inputs(cell, case, torch.float32), CELLS.index(cell)
+def test_opcheck(cell, case, every, dtype):
+    inputs, number = sample_inputs(cell, case, dtype), CELLS.index(cell)
     torch.library.opcheck(ops.recurrent_layer_forward.default, (*inputs.values(), number, every))
     output, _, c_n, gates, cells = ops.recurrent_layer_forward(*inputs.values(), number, every)
     grads = (torch.ones_like(output), None, c_n if cell == "lstm" else None)

@@ -3,9 +3,6 @@
 
 #include "core/dispatch.h"
 #include "core/linear_cross_entropy.inl.h"
-#include "core/matmul.inl.h"
-#include "core/recurrence_backward.inl.h"
-#include "core/recurrence_forward.inl.h"
 #include "core/recurrence_step.inl.h"
 #include "core/targets/target_bf16.inl.h"
 
@@ -15,22 +12,8 @@ namespace {
 template <class T>
 constexpr Kernels<T> kernels_of() {
   return {
-      packed_forward_size<T>,
-      packed_backward_size<T>,
-      pack_forward<T>,
-      pack_backward<T>,
-      recurrence_scratch<T>,
-      recurrence_forward<T>,
-      recurrence_backward<T>,
-      step_packed_size<T>,
-      step_pack<T>,
-      step_parts<T>,
-      step<T>,
-      matmul_scratch<T>,
-      matmul<T>,
-      sum_rows<T>,
-      exponentiate<T>,
-      scale_columns<T>,
+      sequence_kernels<T>(), step_packed_size<T>, step_pack<T>, step_parts<T>, step<T>,
+      exponentiate<T>,       scale_columns<T>,
   };
 }
 
