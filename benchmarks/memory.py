@@ -4,7 +4,7 @@ Tensors come from torch's allocator, scratch from `posix_memalign` (ours and one
 dispatch mode sees everything. The kernel does: in a process whose malloc maps every block of at least 16 KiB by itself
 and unmaps it when it is freed, resident memory is what is live, and Linux keeps its peak (VmHWM), which can be set
 back. The figure is that peak less what was resident before the call, when everything that is built once exists. It is
-exact to 128 KiB, since Linux adds up pages 32 at a time a processor, which is why the process stays on one. It holds
+exact to 256 KiB, since Linux adds up pages 32 at a time a processor, which is why the process stays on one. It holds
 pages that were written to: memory asked for and never used is not held against anybody.
 """
 

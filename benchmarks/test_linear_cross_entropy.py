@@ -11,7 +11,10 @@ from torch.nn import LinearCrossEntropyOptions, functional
 
 from pyagent.ops import linear_cross_entropy
 
+from . import memory
+
 N = 2048
+Head = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def linear_and_cross_entropy(input: Tensor, weight: Tensor, target: Tensor) -> Tensor:
@@ -24,39 +27,60 @@ def chunked_linear_cross_entropy(input: Tensor, weight: Tensor, target: Tensor) 
     return functional.linear_cross_entropy(input, weight, target, options=options)
 
 
-PEERS = {"linear + cross_entropy": linear_and_cross_entropy, "linear_cross_entropy": chunked_linear_cross_entropy}
+class Problem:
+    """A training call of any head on the same input and weights; the weights keep changing."""
+
+    def __init__(self, V: int, H: int) -> None:
+        torch.manual_seed(0)
+        self.input, self.target = torch.randn(N, H), torch.randint(0, V, (N,))
+        self.weight = torch.randn(V, H) / H**0.5  # logits of standard deviation 1
+
+    def results(self, head: Head) -> list[Tensor]:
+        leaves = [self.input.clone().requires_grad_(), self.weight.clone().requires_grad_()]
+        loss = head(*leaves, self.target)
+        return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+    def call(self, head: Head) -> Callable[[], None]:
+        leaves = [self.input.clone().requires_grad_(), self.weight.clone().requires_grad_()]
+
+        def train() -> None:
+            with torch.no_grad():
+                leaves[1][0].add_(1e-6)
+            for leaf in leaves:
+                leaf.grad = None
+            head(*leaves, self.target).backward()
+
+        return train
 
 
-def training_calls(peer: Callable[..., Tensor], V: int, H: int) -> list[Callable[[], None]]:
-    """A training call of ours and of the peer on the same weights, verified equal; the weights keep changing."""
-    torch.manual_seed(0)
-    input, target = torch.randn(N, H), torch.randint(0, V, (N,))
-    weight = torch.randn(V, H) / H**0.5  # logits of standard deviation 1
-
-    def leaves_and_loss(head: Callable[..., Tensor]) -> tuple[list[Tensor], Tensor]:
-        leaves = [input.clone().requires_grad_(), weight.clone().requires_grad_()]
-        loss = head(*leaves, target)
-        loss.backward()
-        return leaves, loss
-
-    ours, theirs = leaves_and_loss(linear_cross_entropy), leaves_and_loss(peer)
-    torch.testing.assert_close(ours[1], theirs[1])
-    for x, y in zip(ours[0], theirs[0], strict=True):
-        torch.testing.assert_close(x.grad, y.grad, atol=1e-6, rtol=1e-3)
-
-    def training_call(head: Callable[..., Tensor], leaves: list[Tensor]) -> None:
-        with torch.no_grad():
-            leaves[1][0].add_(1e-6)
-        for leaf in leaves:
-            leaf.grad = None
-        head(*leaves, target).backward()
-
-    return [lambda: training_call(linear_cross_entropy, ours[0]), lambda: training_call(peer, theirs[0])]
+def peaks(V: int, H: int) -> dict[str, int]:
+    """Bytes at the peak of a call beyond the gradients that any head must return."""
+    problem, gradients = Problem(V, H), 4 * H * (N + V)
+    heads = {"ours": linear_cross_entropy, "peer": linear_and_cross_entropy}
+    return {name: max(0, memory.peak_of(_alone(problem, head)) - gradients) for name, head in heads.items()}
 
 
-@pytest.mark.benchmark(group="language-model head")
-@pytest.mark.parametrize("peer", PEERS)
+def _alone(problem: Problem, head: Head) -> Callable[[], object]:
+    return lambda: problem.results(head)
+
+
+@pytest.mark.benchmark(group="head")
 @pytest.mark.parametrize("H", [256, 512])
-@pytest.mark.parametrize("V", [8192, 16384, 32768])
-def test_head(compare, peer: str, V: int, H: int) -> None:
-    compare(*training_calls(PEERS[peer], V, H), peer)
+@pytest.mark.parametrize("V", [8192, *(pytest.param(V, marks=pytest.mark.full) for V in (16384, 32768))])
+def test_head(compare, benchmark, V: int, H: int) -> None:
+    problem = Problem(V, H)
+    wanted = problem.results(linear_and_cross_entropy)
+    for head in (linear_cross_entropy, chunked_linear_cross_entropy):
+        for got, value in zip(problem.results(head), wanted, strict=True):
+            torch.testing.assert_close(got, value, atol=1e-6, rtol=1e-3)
+    compare(
+        problem.call(linear_cross_entropy),
+        problem.call(linear_and_cross_entropy),
+        "linear + cross_entropy",
+        peers={"linear_cross_entropy": problem.call(chunked_linear_cross_entropy)},
+        flops=6 * N * V * H,
+        peer_flops=6 * N * V * H,
+        bytes=8 * H * (N + V),
+        memory=memory.measured(peaks, V, H) if memory.available and benchmark.enabled else None,
+        logits_bytes=4 * N * V,
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import mmap
-import os
 import shutil
 
 import pytest
@@ -101,8 +100,8 @@ def test_peak_memory_is_what_is_held_at_once(tmp_path, monkeypatch, kind, size):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = memory.measured(getattr(importlib.import_module("known"), kind), size)
-    # Linux counts resident memory in batches of 32 pages a processor, and the peak is the difference of two counts.
-    assert abs(found - size) <= 2 * 32 * mmap.PAGESIZE * (os.cpu_count() or 1)
+    # Linux adds up pages 32 at a time, and the peak is the difference of two such counts.
+    assert abs(found - size) <= 2 * 32 * mmap.PAGESIZE
 
 
 def test_facts_can_be_saved():
