@@ -29,7 +29,7 @@ class Effort:
 
 
 FULL = Effort(seconds=1.6, fewest_rounds=5, most_rounds=60)
-QUICK = Effort(seconds=0.25, fewest_rounds=3, most_rounds=20)
+QUICK = Effort(seconds=0.15, fewest_rounds=3, most_rounds=20)
 
 
 def timed(call: Call) -> float:

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from .problem import Problem, Shape
-from .recurrent import Data, TorchContender, ours, torch_nn
+from .recurrent import Data, ours, torch_nn
 
 _MAP_FROM = 16 * 1024
 _PROC = Path("/proc/self")
@@ -89,14 +89,6 @@ def _peak_so_far() -> int:
 
 def _peaks_of(problems: Iterable[Iterable[Any]]) -> list[dict[str, int]]:
     return [
-        {name: peak_of(_training_call(make(Data(problem)))) for name, make in (("ours", ours), ("peer", torch_nn))}
+        {name: peak_of(make(Data(problem)).train_and_forget) for name, make in (("ours", ours), ("peer", torch_nn))}
         for problem in (Problem(*fields) for fields in problems)
     ]
-
-
-def _training_call(contender: TorchContender) -> Callable[[], None]:
-    def call() -> None:
-        contender.train()
-        contender.forget()
-
-    return call

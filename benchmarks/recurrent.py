@@ -46,15 +46,15 @@ class TorchRecurrent(nn.Module):
 
 
 class OurRecurrent(nn.Module):
-    """pyagent's layer for a problem, with the parameter names of `TorchRecurrent`."""
+    """pyagent's layer for a problem, with the parameter names of `TorchRecurrent`; keywords are the layer's."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, **keywords: Any) -> None:
         super().__init__()
         if problem.tokens:
-            layer = getattr(pyagent.nn, f"Embedding{problem.cell}")(VOCABULARY, problem.H, problem.H)
+            layer = getattr(pyagent.nn, f"Embedding{problem.cell}")(VOCABULARY, problem.H, problem.H, **keywords)
             self.embedding, self.rnn, self._layer = layer.embedding, layer.rnn, [layer]
         else:
-            self.rnn = getattr(pyagent.nn, problem.cell)(problem.H, problem.H)
+            self.rnn = getattr(pyagent.nn, problem.cell)(problem.H, problem.H, **keywords)
             self._layer = [self.rnn]  # in a list: registered once
 
     def forward(self, input: Tensor, reset: Tensor | None = None) -> Tensor:
@@ -148,6 +148,11 @@ class TorchContender:
         self._nudge()
         return self._backward(next(self._next))
 
+    def train_and_forget(self) -> None:
+        """`train`, after which nothing is held but what was before."""
+        self.train()
+        self.forget()
+
     def infer(self) -> Tensor:
         self._nudge()
         with torch.no_grad():
@@ -158,8 +163,8 @@ class TorchContender:
             self._weight_hh.add_(NUDGE)
 
 
-def ours(data: Data, **keywords: Any) -> TorchContender:
-    return TorchContender(data, OurRecurrent(data.problem), **keywords)
+def ours(data: Data, checkpoint_every: int = 1, **keywords: Any) -> TorchContender:
+    return TorchContender(data, OurRecurrent(data.problem, checkpoint_every=checkpoint_every), **keywords)
 
 
 def torch_nn(data: Data, **keywords: Any) -> TorchContender:

@@ -115,6 +115,9 @@ def _targets() -> list[Target]:
         found.append(Target(f"recurrence, {sizes}, share of", "one core's FMA peak", of_fma, None))
     for what, group, mean in (("token", training, 0.6), ("dense", dense, 1.0)):
         found.append(Target(f"peak memory, {what} input", "torch.nn's", _memory_ratio(group), mean, at_most=True))
+    found.append(Target("checkpointing, time", "gates kept", _time_ratio("checkpointing"), 1 / 1.4))
+    checkpointed = _memory_ratio("checkpointing")
+    found.append(Target("checkpointing, peak memory", "torch.nn's", checkpointed, 0.2, at_most=True))
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
