@@ -1,30 +1,7 @@
-// The amx target's recurrence on emulated tiles, for test_recurrence_bf16.py: a case from standard input, results to
-// standard output.
-#define PYAGENT_EMULATE_TILES
-#include "core/targets/amx.cpp"
-
-#include <cstdio>
-#include <cstdlib>
-#include <vector>
-
-namespace pyagent {
-const FloatKernels kAvx512Floats = {};
-}
+// The recurrence of the amx target on emulated tiles, for test_recurrence_bf16.py.
+#include "emulated_amx.h"
 
 using namespace pyagent;
-
-// Exactly as much memory as there are elements, so that a sanitizer sees every step beyond.
-template <class T>
-std::vector<T> read(int64_t count) {
-  std::vector<T> values(count);
-  if (count > 0 && std::fread(values.data(), sizeof(T), count, stdin) != static_cast<size_t>(count)) std::exit(2);
-  return values;
-}
-
-template <class T>
-void write(const std::vector<T>& values) {
-  if (!values.empty()) std::fwrite(values.data(), sizeof(T), values.size(), stdout);
-}
 
 // [b_begin, b_end) as a thread would take them.
 template <class Args>

@@ -15,7 +15,7 @@ SIZES = [
 @pytest.fixture(scope="module")
 def multiply(run_emulated):
     """`multiply(case, a, b, bias)` by the amx target's body: a `[M, K]`, b `[K, N]`, each in the layout of the case."""
-    program = run_emulated("emulated_amx.cpp")
+    program = run_emulated("emulated_amx_matmul.cpp")
 
     def run(a, b, bias, *, a_transposed=False, b_transposed=False, rounded=False, by_rows=False, split=0):
         (M, K), N = a.shape, b.shape[1]
