@@ -134,12 +134,12 @@ PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* l
     with_whole_blocks(H - u, N * W, [&](auto n) {
       multiply_panel<T, N>(
           lanes, count, operands, panel, K,
-          [&](const BackwardLane<T>& lane, auto& sum) {
+          [&](const BackwardLane<T>& lane, auto& sum) __attribute__((always_inline)) {
             if (kDifferentiates) prefetch_panel<T, kCell>(lane, H, u);
 #pragma GCC unroll 16
             for (int i = 0; i < N; ++i) sum[i] = Vec<Real<T>>{};
           },
-          [&](const BackwardLane<T>& lane, auto& sum) {
+          [&](const BackwardLane<T>& lane, auto& sum) __attribute__((always_inline)) {
 #pragma GCC unroll 16
             for (int i = 0; i < N; ++i)
               if (n > i * W) finish(lane, sum[i], u + i * W, n - i * W);
@@ -155,7 +155,8 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
   for (int64_t t = p.T_ - 1; t >= 0; --t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
     flow_back<T, kCell, true>(
-        p, lanes, count, operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) {
+        p, lanes, count,
+        operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
           const Vec<Real<T>> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
           differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
         });
@@ -167,10 +168,11 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
     lane.grad_h_0 = p.grad_h_0 + b * p.H;
     for (int64_t j = 0; j < p.H && kCell == kLstm; ++j) p.grad_c_0[b * p.H + j] = lane.grad_c[j];
   }
-  flow_back<T, kCell, false>(p, lanes, b_end - b_begin, operands,
-                             [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) {
-                               store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
-                             });
+  flow_back<T, kCell, false>(
+      p, lanes, b_end - b_begin,
+      operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
+        store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
+      });
 }
 
 template <class T>

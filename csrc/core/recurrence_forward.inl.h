@@ -121,8 +121,10 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void*
       with_whole_blocks(H - u, units, [&](auto n) {
         multiply_panel<T, N>(
             lanes, count, operands, panel, H,
-            [&](const ForwardLane<T>& lane, auto& sum) { start_sums<T, kCell>(p, lane, sum, u, n); },
-            [&](const ForwardLane<T>& lane, auto& sum) { update_cell<T, kCell>(lane, sum, H, u, n); });
+            [&](const ForwardLane<T>& lane, auto& sum)
+                __attribute__((always_inline)) { start_sums<T, kCell>(p, lane, sum, u, n); },
+            [&](const ForwardLane<T>& lane, auto& sum)
+                __attribute__((always_inline)) { update_cell<T, kCell>(lane, sum, H, u, n); });
       });
   }
 }
