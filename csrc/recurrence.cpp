@@ -77,7 +77,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
       held_gates("gates", gates, saved_gates_of(cell) ? Shape{s.T, s.B, saved_gates_of(cell) * s.H} : Shape{0}),
       held_cells("cells", cells, lstm ? step : Shape{0});
 
-  Tensor grad_weight = zero_tensor<T>(need_weight, {s.G * s.H, s.H});
+  Tensor grad_weight = new_tensor<T>(need_weight ? Shape{s.G * s.H, s.H} : Shape{0});
   Tensor grad_bias_hn = zero_tensor<T>(need_weight && gru, {s.H});
   Tensor grad_h_0 = need_state ? new_tensor<T>({s.B, s.H}) : new_tensor<T>({0});
   Tensor grad_c_0 = need_state && lstm ? new_tensor<T>({s.B, s.H}) : new_tensor<T>({0});
@@ -95,7 +95,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   args.grad_c_0 = need_state && lstm ? data<T>(grad_c_0) : nullptr;
   run_lanes<T>(kernels<T>().recurrence_backward, args);
 
-  if (need_weight) add_weight_gradient(args, data<T>(grad_weight));
+  if (need_weight) add_weight_gradient(args, false, data<T>(grad_weight));
   if (need_weight && gru) add_bias_hn_gradient(args, data<T>(grad_bias_hn));
   Tensor grad_rows =
       row_index ? zero_tensor<T>(need_rows, {num_rows, s.G * s.H}) : zero_tensor<T>(need_rows, {s.T, s.B, s.G * s.H});

@@ -98,10 +98,10 @@ void copy_final_state(const RecurrenceArgs<T>& p, const U* history, const U* ini
   }
 }
 
-// grad_weight += the gradients of W_hh's products times the states they were made from: rows of zeros where a reset
-// replaced them.
+// grad_weight = (with `add`, +=) the gradients of W_hh's products times the states they were made from: rows of zeros
+// where a reset replaced them.
 template <class T>
-void add_weight_gradient(const BackwardArgs<T>& args, Real<T>* grad_weight) {
+void add_weight_gradient(const BackwardArgs<T>& args, bool add, Real<T>* grad_weight) {
   if (args.H == 0) return;
   const int64_t T_ = args.T_, B = args.B, H = args.H, stride = gate_gradients_of(args.cell) * H;
   const T* zeros = reinterpret_cast<const T*>(args.zeros);
@@ -116,7 +116,7 @@ void add_weight_gradient(const BackwardArgs<T>& args, Real<T>* grad_weight) {
   p.a = {args.grad_gates, stride, nullptr}, p.a_transposed = true;
   p.b = {nullptr, 0, h_prev.data()};
   p.c = grad_weight, p.c_stride = H;
-  p.accumulate = true;
+  p.accumulate = add;
   multiply(p);
 }
 

@@ -88,7 +88,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer
   return {output, h_n, c_n, gates, cells};
 }
 
-// What the passes add to; empty where it is not wanted.
+// What is asked for; empty where it is not wanted. Biases are added to, weights written by the first segment.
 template <class T>
 struct LayerGradients {
   using R = Real<T>;
@@ -99,19 +99,26 @@ struct LayerGradients {
       : input(layer.reads_tokens()
                   ? zero_tensor<R>(need_input, {layer.vocabulary(), layer.input_size()})
                   : new_tensor<T>(need_input ? Shape{layer.size().T, layer.size().B, layer.input_size()} : Shape{0})),
-        weight_ih(zero_tensor<R>(need_weight_ih, {layer.width(), layer.input_size()})),
-        weight_hh(zero_tensor<R>(need_weight_hh, {layer.width(), layer.size().H})),
+        weight_ih(matrix(layer, need_weight_ih, layer.input_size())),
+        weight_hh(matrix(layer, need_weight_hh, layer.size().H)),
         bias_ih(zero_tensor<R>(need_bias, {layer.width()})),
         bias_hh(zero_tensor<R>(need_bias, {layer.width()})),
         h_0(new_tensor<R>(need_state ? Shape{layer.size().B, layer.size().H} : Shape{0})),
         c_0(new_tensor<R>(need_state && layer.cell() == kLstm ? Shape{layer.size().B, layer.size().H} : Shape{0})) {}
+
+ private:
+  // Without a segment nothing writes it.
+  static Tensor matrix(const Layer<T>& layer, bool wanted, int64_t columns) {
+    const Shape shape{layer.width(), columns};
+    return wanted && layer.size().T > 0 ? new_tensor<R>(shape) : zero_tensor<R>(wanted, shape);
+  }
 };
 
 // Of `count` rows made from `inputs`: grad_input = grad_rows W_ih (null: not wanted), W_ih's and the biases' gradients.
 // Columns are for_row_gradients' where the rows are gate gradients, else the rows' own.
 template <class T, class Input>
 void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs, int64_t count, const T* grad_rows,
-                              bool of_gates, Input* grad_input, LayerGradients<T>& grads) {
+                              bool of_gates, bool add_to_weights, Input* grad_input, LayerGradients<T>& grads) {
   const int64_t E = layer.input_size(), H = layer.size().H;
   const int64_t stride = of_gates ? gate_gradients_of(layer.cell()) * H : layer.width();
   const auto add = [&](int64_t from, int64_t to, int64_t columns) {
@@ -129,7 +136,7 @@ void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs
       p.M = columns, p.K = count;
       p.a_transposed = true;
       p.b = inputs;
-      p.c = data<Real<T>>(grads.weight_ih) + to * E, p.accumulate = true;
+      p.c = data<Real<T>>(grads.weight_ih) + to * E, p.accumulate = add_to_weights;
       multiply(p);
     }
     if (grads.bias_ih.numel() > 0)
@@ -160,7 +167,7 @@ void add_embedding_gradients(const Layer<T>& layer, const Real<T>* grad_rows, in
   const auto gathered = scratch<Real<T>>(need_input && ids ? layer.rows() * E : 0);
   const auto rounded = scratch<T>(std::is_same_v<T, Real<T>> ? 0 : size);
   Real<T>* table = need_input ? data<Real<T>>(grads.input) : nullptr;
-  add_projection_gradients(layer, layer.inputs(), layer.rows(), as_stored(grad_rows, size, rounded.get()), false,
+  add_projection_gradients(layer, layer.inputs(), layer.rows(), as_stored(grad_rows, size, rounded.get()), false, false,
                            ids ? gathered.get() : table, grads);
   if (!need_input) return;
   for (int64_t r = 0; ids && r < layer.rows(); ++r) std::copy_n(gathered.get() + r * E, E, table + ids[r] * E);
@@ -268,6 +275,7 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
   Gates<T> provider(layer, save_all ? data<T>(*gates) : nullptr, held_cells.get(), segment);
   for (int64_t begin = T_ > 0 ? (T_ - 1) / segment * segment : -1; begin >= 0; begin -= segment) {
     const int64_t steps = std::min(segment, T_ - begin), at = begin * B;
+    const bool later = begin + steps < T_;  // not the first that is come to
     const auto lengths = lengths_within(whole.lengths, B, begin, steps);
     BackwardArgs<T> args = whole;
     narrow(args, held_output.get(), begin, steps, lengths);
@@ -278,12 +286,12 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
     if (need_state || begin > 0) args.grad_h_0 = flow_h, args.grad_c_0 = flow_c;
     run_lanes<T>(kernels<T>().recurrence_backward, args);
 
-    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, data<R>(grads.weight_hh));
+    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, later, data<R>(grads.weight_hh));
     if (grads.bias_hh.numel() > 0 && cell == kGru) add_bias_hn_gradient(args, data<R>(grads.bias_hh) + 2 * H);
     if (layer.reads_tokens())
       add_row_gradients(cell, H, args.grad_gates, steps * B, args.row_index, grad_rows.get());
     else
-      add_projection_gradients(layer, layer.inputs(at), steps * B, args.grad_gates, true,
+      add_projection_gradients(layer, layer.inputs(at), steps * B, args.grad_gates, true, later,
                                grads.input.dim() == 3 ? data<T>(grads.input) + at * layer.input_size() : nullptr,
                                grads);
   }
