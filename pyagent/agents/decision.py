@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pyagent.nn.recurrent import in_float32
+
 
 class Decision(nn.Module):
     """A policy that is the language model itself, restricted to the words that are actions, and a value head.
@@ -32,10 +34,12 @@ class Decision(nn.Module):
         self.value = nn.Sequential(nn.Linear(hidden_size, value_size), nn.Tanh(), nn.Linear(value_size, 1))
 
     def forward(self, state: Tensor, word_head: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the actions [..., A] and values [...] of states [..., H].
+        """Log-probabilities of the actions [..., A] and values [...] of states [..., H], not in bfloat16 even of such
+        states: differences of both are learned from.
 
         `word_head` is the language model's: word scores from a state.
         """
         bias = None if word_head.bias is None else word_head.bias[self.action_ids]
         scores = nn.functional.linear(state, word_head.weight[self.action_ids], bias)
-        return scores.log_softmax(-1), self.value(state).squeeze(-1)
+        scores, value = in_float32(scores), in_float32(self.value(state))
+        return scores.log_softmax(-1), value.squeeze(-1)

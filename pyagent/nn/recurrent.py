@@ -159,7 +159,7 @@ class Recurrent(Freezable):
             return self.take_step(weights, input, state, reset)
         except (RuntimeError, ValueError, TypeError):
             like = self.parameter("weight_hh")
-            check_tensor("input", input, ["B", self.input_size], (like.dtype,), like.device)
+            check_tensor("input", input, ["B", self.input_size], accepted_dtypes(like), like.device)
             self.check_step_state(input.shape[0], state, reset, like)
             raise
 
@@ -176,7 +176,7 @@ class Recurrent(Freezable):
         self, weights: StepWeights, input: Tensor, state: State | None, reset: Tensor | None
     ) -> tuple[Tensor, State]:
         """`recurrence_step` with the state as the modules have it; with bfloat16 around a step of float32."""
-        if self.parameter("weight_hh").dtype is not torch.bfloat16:
+        if self.parameter("weight_hh").dtype is not torch.bfloat16 and not torch.is_autocast_enabled("cpu"):
             return take_step(weights, input, state, reset)
         self.check_step_state(input.shape[0], state, reset, self.parameter("weight_hh"))
         if state is not None:

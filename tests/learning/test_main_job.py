@@ -69,7 +69,7 @@ def test_it_goes_on_after_ctrl_c(straight, tmp_path, monkeypatch, stage):
     folder = RunFolder(tmp_path)
     import pyagent.learning.learner as learner_module
 
-    log = learner_module.Learner.log
+    log, handler = learner_module.Learner.log, signal.getsignal(signal.SIGINT)
 
     def interrupting(self, figures):
         log(self, figures)
@@ -81,7 +81,7 @@ def test_it_goes_on_after_ctrl_c(straight, tmp_path, monkeypatch, stage):
         patch.setattr(learner_module.Learner, "log", interrupting)
         with pytest.raises(KeyboardInterrupt):
             run(MainJobConfig.tiny(), folder)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     result = run(MainJobConfig.tiny(), RunFolder.open(tmp_path))
     want, got = (LanguageAgent.load(path).state_dict() for path in (straight[0].path, tmp_path))
     for name, weight in want.items():

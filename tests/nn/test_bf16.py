@@ -88,3 +88,17 @@ def test_a_step_is_a_sequence_of_one_frozen_or_not(name):
         for x, y in zip(parts(last), parts(after), strict=True):
             assert x.dtype == torch.bfloat16
             assert_close(x, y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_under_autocast_is_a_sequence_of_one(name):
+    upper, _ = pair(name, 20)
+    tokens = torch.randint(0, 20, (4, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        state = upper(tokens[:3])[1]
+        wanted, _ = upper(tokens[3:], state)
+        output, last = upper.step(tokens[3], state)
+        dense, _ = upper.rnn.step(upper.embedding(tokens[3]).bfloat16(), state)
+    assert {x.dtype for x in (output, dense, *parts(last))} == {torch.bfloat16}
+    assert_close(output, wanted[0])
+    assert_close(dense, wanted[0])
