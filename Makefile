@@ -19,7 +19,7 @@ install: .venv/.installed
 .venv/.installed: constraints.txt pyproject.toml setup.py $(wildcard _build/*.py)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("pyagent needs Python >= 3.10; make PYTHON=... names one")'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(PIP) setuptools torch
+	$(PIP) setuptools pybind11 torch
 	$(PIP) --no-build-isolation -e '.[train,examples,dev]'
 	@touch $@
 

@@ -12,18 +12,22 @@ from setuptools import Extension, find_packages, setup
 
 sys.path.insert(0, str(Path(__file__).parent / "_build"))
 from cuda_toolkit import cuda_library_folder
-from native_extension import BuildNative, core_sources, cuda_sources
+from native_extension import BuildNative, core_sources, cuda_sources, numpy_sources
 
 
 def extensions() -> list[Extension]:
-    """`pyagent._C`, and `pyagent._cuda` where nvcc can build it; both fit every torch >= 2.13 and Python >= 3.10."""
+    """`pyagent._C`, and `pyagent._cuda` where nvcc can build it, for every torch >= 2.13; and `pyagent._numpy`."""
     if os.environ.get("PYAGENT_NATIVE") == "0":
         return []
     settings = {
         "define_macros": [("Py_LIMITED_API", "0x030a0000"), ("TORCH_TARGET_VERSION", "0x020d000000000000")],
         "py_limited_api": True,
     }
-    built = [Extension("pyagent._C", core_sources(), libraries=["c10", "torch_cpu"], **settings)]
+    built = [
+        Extension("pyagent._C", core_sources(), libraries=["c10", "torch_cpu"], **settings),
+        # pybind11 has no stable interface, so this one ties a wheel to one Python.
+        Extension("pyagent._numpy", numpy_sources()),
+    ]
     cuda_folder, _ = cuda_library_folder()
     if cuda_folder is not None:
         libraries = ["c10", "torch_cpu", "cudart_static", "rt", "pthread", "dl"]
@@ -45,5 +49,4 @@ setup(
     package_dir=MAPPED,
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildNative},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

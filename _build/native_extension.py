@@ -58,6 +58,11 @@ def cuda_sources() -> list[str]:
     return sorted(str(path) for path in Path("csrc/cuda").glob("*.c*"))
 
 
+def numpy_sources() -> list[str]:
+    """Sources of `pyagent._numpy`, which sees pybind11 and no torch."""
+    return sorted(str(path) for path in Path("csrc/numpy").glob("*.cpp"))
+
+
 def find_cxx() -> str:
     """The C++ compiler to use: `CXX`, or the first of c++, g++, clang++ on the path."""
     for candidate in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
@@ -100,12 +105,15 @@ class BuildNative(build_ext):
         super().run()
 
     def build_extension(self, ext: Extension) -> None:
+        import pybind11  # a build requirement: not there yet when setup.py is asked for metadata
+
         cxx = find_cxx()
         torch_version, torch_folder = torch_to_build_against()
         # The version is no macro of ours: it makes objects compiled against another torch count as different.
         arguments = [f"-DPYAGENT_BUILT_WITH_TORCH={torch_version}"]
         arguments += [f"-D{name}={value}" for name, value in ext.define_macros]
-        arguments += [f"-I{folder}" for folder in ("csrc", torch_folder / "include", sysconfig.get_path("include"))]
+        arguments += [f"-I{folder}" for folder in ("csrc", torch_folder / "include", pybind11.get_include())]
+        arguments += [f"-I{sysconfig.get_path('include')}"]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda source: self._compile(cxx, source, arguments), ext.sources))
         linked = self._link(cxx, [*ext.library_dirs, str(torch_folder / "lib")], ext.libraries, objects)

@@ -1,4 +1,4 @@
-"""Load the compiled core once, and say what runs: `pyagent._C`, `pyagent._cuda`, or the pure-torch reference.
+"""Load the compiled core once, and say what runs: `pyagent._C`, `_numpy` and `_cuda`, or the pure-torch reference.
 
 Importing `pyagent._C` registers the ops under `torch.ops.pyagent`. Without it an op's home falls back on its
 reference, which happens only where the user asked for it with PYAGENT_NATIVE=0: hundreds of times slower is not
@@ -21,6 +21,15 @@ _HOW_TO_BUILD = (
 )
 
 
+def _load(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"pyagent.{name}")
+    except ImportError as error:
+        raise ImportError(
+            f"pyagent's compiled core did not load ({error}; torch {torch.__version__}): {_HOW_TO_BUILD}"
+        ) from error
+
+
 def _load_core() -> ModuleType | None:
     if os.environ.get("PYAGENT_NATIVE") == "0":
         warnings.warn(
@@ -30,12 +39,7 @@ def _load_core() -> ModuleType | None:
             stacklevel=2,
         )
         return None
-    try:
-        return importlib.import_module("pyagent._C")
-    except ImportError as error:
-        raise ImportError(
-            f"pyagent's compiled core did not load ({error}; torch {torch.__version__}): {_HOW_TO_BUILD}"
-        ) from error
+    return _load("_C")
 
 
 def _load_cuda() -> tuple[bool, str]:
@@ -53,6 +57,7 @@ def _load_cuda() -> tuple[bool, str]:
 
 core = _load_core()
 available = core is not None
+arrays = _load("_numpy") if available else None
 cuda_available, cuda_missing_because = _load_cuda()
 
 
