@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, text
-    from pyagent.agents import LanguageAgent
+    from pyagent.agents import Agent, LanguageAgent
     from pyagent.evaluation import evaluate_policy
-    from pyagent.learning import PPO, Supervised
+    from pyagent.learning import A2C, PPO, Reinforce, Supervised
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "A2C",
     "PPO",
+    "Agent",
     "LanguageAgent",
+    "Reinforce",
     "Supervised",
     "agents",
     "envs",
@@ -34,8 +37,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "A2C": "pyagent.learning",
+    "Agent": "pyagent.agents",
     "LanguageAgent": "pyagent.agents",
     "PPO": "pyagent.learning",
+    "Reinforce": "pyagent.learning",
     "Supervised": "pyagent.learning",
     "evaluate_policy": "pyagent.evaluation",
 }

@@ -1,4 +1,4 @@
-"""The language agent and its five parts."""
+"""Agents and their parts."""
 
 try:
     import gymnasium  # noqa: F401
@@ -7,15 +7,22 @@ except ModuleNotFoundError as error:
         "pyagent.agents needs gymnasium: pip install 'pyagent[train]'", name=error.name
     ) from error
 
+from pyagent.agents.agent import Agent
+from pyagent.agents.choices import Choices
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
+from pyagent.agents.heads import ActorCritic
 from pyagent.agents.interaction import EpisodeEnd, Interaction, Rollout
 from pyagent.agents.language_agent import LanguageAgent, Reply
+from pyagent.agents.observations import SpaceReader
 from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
 from pyagent.agents.understanding import Turns, Understanding
 
 __all__ = [
     "CORES",
+    "ActorCritic",
+    "Agent",
+    "Choices",
     "Decision",
     "EpisodeEnd",
     "Generation",
@@ -23,6 +30,7 @@ __all__ = [
     "LanguageAgent",
     "Reply",
     "Rollout",
+    "SpaceReader",
     "Turns",
     "Understanding",
     "recurrent_core",

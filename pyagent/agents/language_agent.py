@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from pyagent.agents.agent import Agent
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
 from pyagent.agents.interaction import Interaction
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
     """what the agent remembers now"""
 
 
-class LanguageAgent(nn.Module):
+class LanguageAgent(Agent):
     """Reads a turn's text, remembers, decides on an action word, and speaks.
 
     The five parts are attributes: `understanding` (text → one vector a turn), `state_tracking` (the recurrent core
@@ -65,64 +65,36 @@ class LanguageAgent(nn.Module):
         cell: str = "gru",
         hidden_size: int = 128,
         num_layers: int = 1,
-        understanding: nn.Module | None = None,
-        state_tracking: nn.Module | None = None,
+        understanding: Any = None,
+        state_tracking: Any = None,
         decision: nn.Module | None = None,
         generation: nn.Module | None = None,
         interaction: type[Interaction] = Interaction,
     ) -> None:
-        super().__init__()
+        ids = [_one_token(tokenizer, word) for word in action_words]
+        understanding = understanding or Understanding(tokenizer)
+        core: Any = state_tracking or recurrent_core(
+            understanding.output_size, hidden_size, cell=cell, num_layers=num_layers
+        )
+        H = core.hidden_size
+        generation = generation or Generation(len(tokenizer), H, eos_id=tokenizer.eos_id)
+        super().__init__(
+            gym.spaces.Text(2**31 - 1),
+            gym.spaces.Discrete(len(ids)),
+            understanding=understanding,
+            state_tracking=core,
+            decision=decision or Decision(ids, H),
+            interaction=interaction,
+        )
+        self.generation: Any = generation
         self.tokenizer = tokenizer
         self.action_words = tuple(action_words)
         self.config = {"action_words": list(action_words), "cell": cell, "hidden_size": hidden_size}
         self.config["num_layers"] = num_layers
-        ids = [_one_token(tokenizer, word) for word in action_words]
-        self.understanding: Any = understanding or Understanding(tokenizer)
-        self.state_tracking: Any = state_tracking or recurrent_core(
-            self.understanding.output_size, hidden_size, cell=cell, num_layers=num_layers
-        )
-        H = self.state_tracking.hidden_size
-        self.generation: Any = generation or Generation(len(tokenizer), H, eos_id=tokenizer.eos_id)
-        self.decision: Any = decision or Decision(ids, H)
-        self.interaction = interaction
 
-    def forward(self, turns: Tensor, state: State | None, reset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities [T, B, A], values [T, B] and states [T, B, H] over sequences of turn vectors [T, B, D]."""
-        output, _ = self.state_tracking(turns, state, reset=reset)
-        return (*self.decision(output, self.generation.word_head), output)
-
-    @torch.no_grad()
-    def step(
-        self, texts: Sequence[str], state: State | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, State]:
-        """One turn without gradient: log-probabilities [B, A], values [B], output [B, H], next state."""
-        output, after = self.state_tracking.step(self.understanding.step(texts), state, reset=reset)
-        log_probabilities, value = self.decision(output, self.generation.word_head)
-        return log_probabilities, value, output, after
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        """Actions for a batch of texts (or one text), as Stable-Baselines3's `predict`.
-
-        Args:
-            observation: a string, or a sequence of B strings.
-            state: what the last call returned; None forgets everything.
-            episode_start: bool [B]: lanes whose memory starts anew.
-            deterministic: the most probable action, or one drawn by its probability with torch's generator.
-
-        Returns:
-            int64 [B] (one number for one string), and the state to hand back.
-        """
-        texts = [observation] if isinstance(observation, str) else list(observation)
-        reset = None
-        if episode_start is not None and state is not None:
-            starts = np.atleast_1d(np.asarray(episode_start, dtype=np.bool_))
-            reset = torch.from_numpy(starts).to(self.device)
-        log_probabilities, _, _, state = self.step(texts, state, reset)
-        drawn = log_probabilities.argmax(-1, True) if deterministic else torch.multinomial(log_probabilities.exp(), 1)
-        actions = drawn[:, 0]
-        return (int(actions[0]) if isinstance(observation, str) else actions.cpu().numpy()), state
+    def decide(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the action words [..., A] and values [...] of the core's outputs [..., H]."""
+        return self.decision(output, self.generation.word_head)
 
     def reply(
         self,
@@ -139,17 +111,8 @@ class LanguageAgent(nn.Module):
         pieces = self.tokenizer.encode_pieces(text)
         return Reply(self.tokenizer.decode(said), pieces, probabilities, float(value[0]), state)
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @contextmanager
-    def frozen(self) -> Iterator[LanguageAgent]:
-        """For acting: keeps what the parts derive from their weights, which must not change inside the block."""
-        with ExitStack() as stack:
-            for part in (self.understanding, self.state_tracking, self.generation):
-                stack.enter_context(part.frozen())
-            yield self
+    def _acting_parts(self) -> tuple[Any, ...]:
+        return self.understanding, self.state_tracking, self.generation
 
     def save(self, path: str | Path) -> None:
         """Writes `tokenizer.json`, `weights.safetensors` and `config.json` into the folder `path`."""

@@ -1,9 +1,21 @@
 """Learners, their one loop, run folders, and the main job."""
 
+from pyagent.learning.a2c import A2C
 from pyagent.learning.logger import Logger, read_metrics
 from pyagent.learning.ppo import PPO
 from pyagent.learning.ppo_loss import PPOLoss, ppo_loss
+from pyagent.learning.reinforce import Reinforce
 from pyagent.learning.run_folder import RunFolder
 from pyagent.learning.supervised import Supervised
 
-__all__ = ["PPO", "Logger", "PPOLoss", "RunFolder", "Supervised", "ppo_loss", "read_metrics"]
+__all__ = [
+    "A2C",
+    "PPO",
+    "Logger",
+    "PPOLoss",
+    "Reinforce",
+    "RunFolder",
+    "Supervised",
+    "ppo_loss",
+    "read_metrics",
+]

@@ -1,16 +1,16 @@
-"""What all learners of a language agent share: the loop around them, prediction, logs, saving and loading."""
+"""What all learners share: the loop around them, prediction, logs, saving and loading."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from typing_extensions import Self
 
-from pyagent.agents import LanguageAgent
+from pyagent.agents import Agent, LanguageAgent
 from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 from pyagent.learning.logger import Logger
 from pyagent.learning.loop import Callback, run_loop
@@ -18,18 +18,25 @@ from pyagent.learning.progress import ProgressBar
 from pyagent.learning.vector_env import is_id
 
 
-class Learner(ABC):
-    """A learner of a `LanguageAgent`, in the manner of Stable-Baselines3.
+AgentType = TypeVar("AgentType", bound=Agent)
+
+
+class Learner(ABC, Generic[AgentType]):
+    """A learner of an agent, in the manner of Stable-Baselines3.
 
     Args:
-        env: an environment's id, an environment or a vector environment, with text observations.
+        env: an environment's id, an environment or a vector environment.
         agent: what learns.
         settings: the keywords that `load` gives back to the constructor.
+        precision: ``"float32"``, or ``"bfloat16"`` for products in bfloat16 where torch's autocast has them.
         logger: where figures go; None makes one that writes TensorBoard events to `tensorboard_log`, if that is given.
         verbose: 1 shows a progress bar even where `learn` is not asked for one.
+
+    Raises:
+        ValueError: another precision.
     """
 
-    agent: LanguageAgent
+    agent: AgentType
     optimizer: torch.optim.Optimizer
     finished = False
     """whether there is nothing more to learn, however many timesteps are left"""
@@ -37,14 +44,18 @@ class Learner(ABC):
     def __init__(
         self,
         env: Any,
-        agent: LanguageAgent,
+        agent: AgentType,
         settings: dict[str, Any],
         *,
+        precision: str = "float32",
         logger: Logger | None,
         tensorboard_log: str | Path | None,
         verbose: int,
     ) -> None:
-        self.env, self.agent, self.settings = env, agent, settings
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision: want 'float32' or 'bfloat16', got {precision!r}")
+        self.env, self.agent, self.settings = env, agent, settings | {"precision": precision}
+        self.precision = precision
         self.num_timesteps = 0
         self.first_step = 0
         self.verbose = verbose
@@ -66,20 +77,32 @@ class Learner(ABC):
         shown = progress_bar or self.verbose > 0
         with ProgressBar(total_timesteps, type(self).__name__) if shown else nullcontext() as progress:
             try:
-                self.begin(total_timesteps)
-                run_loop(self, total_timesteps, callback, progress)
+                with self._autocast():
+                    self.begin(total_timesteps)
+                    run_loop(self, total_timesteps, callback, progress)
             finally:
                 self.end()
         return self
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        """Actions for texts and the state to hand back; see `LanguageAgent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
+    def _autocast(self) -> AbstractContextManager[Any]:
+        # Without its cache: that would go on with the weights of before the optimiser's step.
+        return torch.autocast(
+            self.agent.device.type, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False
+        )
 
-    def frozen(self) -> AbstractContextManager[LanguageAgent]:
-        """For acting many steps; see `LanguageAgent.frozen`."""
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[Any, Any]:
+        """Actions for observations and the state to hand back; see `Agent.predict`."""
+        return self.agent.predict(observation, state, episode_start, deterministic, action_masks)
+
+    def frozen(self) -> AbstractContextManager[Agent]:
+        """For acting many steps; see `Agent.frozen`."""
         return self.agent.frozen()
 
     def log(self, figures: dict[str, float]) -> None:
@@ -92,7 +115,8 @@ class Learner(ABC):
 
     def save(self, path: str | Path) -> None:
         """Writes the agent and all that learning needs to go on into the folder `path`."""
-        self.agent.save(path)
+        if isinstance(self.agent, LanguageAgent):  # other agents follow from the environment and the settings
+            self.agent.save(path)
         tree = {"learner": type(self).__name__, "settings": self.settings, "state": self.state_dict()}
         tree["env"] = self.env if is_id(self.env) else None
         save_checkpoint(Path(path) / "checkpoint.safetensors", tree)
@@ -116,7 +140,8 @@ class Learner(ABC):
         env = tree["env"] if env is None else env
         if env is None:
             raise ValueError("env: the learner was not made with an environment's id, so give its environment")
-        learner = cls(env, **{"agent": LanguageAgent.load(path), **tree["settings"], **keywords})
+        agent = LanguageAgent.load(path) if (Path(path) / "tokenizer.json").is_file() else None
+        learner = cls(env, **{"agent": agent, **tree["settings"], **keywords})
         learner.load_state_dict(tree["state"])
         return learner
 

@@ -81,5 +81,7 @@ class MixedVectorEnv(VectorEnv[tuple[Any, ...], np.ndarray, np.ndarray]):
                     nested = [other.get(key, {}) for other in infos]
                     merged.setdefault(key, self._merge(nested))
                 elif isinstance(value, np.ndarray):
-                    merged.setdefault(key, np.zeros(self.num_envs, dtype=value.dtype))[start:stop] = value
+                    merged.setdefault(key, np.zeros((self.num_envs, *value.shape[1:]), dtype=value.dtype))[
+                        start:stop
+                    ] = value
         return merged

@@ -21,9 +21,9 @@ class PPOLoss(NamedTuple):
 
 
 def ppo_loss(
-    log_probabilities: Tensor,
+    log_prob: Tensor,
+    entropy: Tensor,
     value: Tensor,
-    action: Tensor,
     old_log_prob: Tensor,
     advantage: Tensor,
     target: Tensor,
@@ -35,21 +35,21 @@ def ppo_loss(
     """−mean min(ratio·A, clip(ratio, 1±clip_range)·A) + vf_coef·mean (v − target)² − ent_coef·mean entropy.
 
     Args:
-        log_probabilities: [N, A] of all actions, now.
+        log_prob: [N], of the action taken, now.
+        entropy: [N], of the policy, now.
         value: [N], now.
-        action: int64 [N], taken.
-        old_log_prob: [N], of it, when it was taken.
+        old_log_prob: [N], of the action when it was taken.
         advantage: [N], normalised by the caller if wanted.
         target: [N], what the value should have been.
 
     Schulman et al. 2017, "Proximal policy optimization algorithms", https://arxiv.org/abs/1707.06347
     """
-    log_ratio = log_probabilities.gather(1, action[:, None])[:, 0] - old_log_prob
+    log_ratio = log_prob - old_log_prob
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     policy = -torch.minimum(ratio * advantage, clipped * advantage).mean()
     value_loss = (value - target).square().mean()
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(-1).mean()
+    entropy = entropy.mean()
     with torch.no_grad():
         approx_kl = (ratio - 1 - log_ratio).mean()
         clip_fraction = (ratio != clipped).float().mean()

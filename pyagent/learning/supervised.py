@@ -15,14 +15,14 @@ from pyagent.learning.episode_packing import pack_episodes
 from pyagent.learning.learner import Learner
 from pyagent.learning.logger import Logger
 from pyagent.learning.seeding import derived_seed
-from pyagent.learning.vector_env import new_agent, vector_env
+from pyagent.learning.vector_env import new_language_agent, vector_env
 
 Episode = Sequence[tuple[str, str]]
 """(prompt, response) of every turn"""
 LANES = 32
 
 
-class Supervised(Learner):
+class Supervised(Learner[LanguageAgent]):
     """Learns to respond as demonstrated: cross-entropy on the response alone (its words and ``<eos>``), given the turns
     of the episode so far.
 
@@ -89,7 +89,7 @@ class Supervised(Learner):
         if agent is None:
             sizes = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers}
             texts = [text for episode in episodes for turn in episode for text in turn]
-            agent = new_agent(vector_env(env, 1, seed), seed, texts, **sizes)
+            agent = new_language_agent(vector_env(env, 1, seed), seed, texts, **sizes)
         super().__init__(env, agent, settings, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose)
         self.agent.to(device)
         self.batch_size, self.max_grad_norm, self.patience, self.seed = batch_size, max_grad_norm, patience, seed

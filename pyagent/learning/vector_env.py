@@ -1,4 +1,4 @@
-"""From what a learner is given (an id, an environment, a vector environment) to a vector environment of texts."""
+"""From what a learner is given (an id, an environment, a vector environment) to a vector environment and an agent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from pyagent.agents import LanguageAgent
+from pyagent.agents import Agent, LanguageAgent
 from pyagent.learning.mixed_env import MixedVectorEnv
 from pyagent.learning.seeding import torch_seed
 from pyagent.text import Tokenizer
 
 
 def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
-    """A vector environment with text observations and discrete actions.
+    """The vector environment that a learner plays.
 
     Args:
         env: a gymnasium id (our tasks among them), several such ids (lanes in equal parts), an
@@ -26,7 +26,7 @@ def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
 
     Raises:
         ValueError: no such environment, or `num_envs` cannot be divided among several.
-        TypeError: `env` is none of these, or its observations are no texts or its actions not discrete.
+        TypeError: `env` is none of these.
     """
     if isinstance(env, VectorEnv):
         made = env
@@ -40,10 +40,6 @@ def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
         made = parts[0] if len(parts) == 1 else MixedVectorEnv(parts)
     else:
         raise TypeError(f"env: want an environment's id, an environment or a vector one, got {type(env).__name__}")
-    if not isinstance(made.single_observation_space, gym.spaces.Text):
-        raise TypeError(f"env: a language agent reads text observations, got {made.single_observation_space}")
-    if not isinstance(made.single_action_space, gym.spaces.Discrete):
-        raise TypeError(f"env: want discrete actions, got {made.single_action_space}")
     return made
 
 
@@ -62,15 +58,39 @@ def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
     return gym.make_vec(env_id, num_envs, vectorization_mode="sync")
 
 
-def new_agent(env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = (), **sizes: Any) -> LanguageAgent:
-    """An untrained agent for an environment, its words learned from `texts` and from random play.
+def new_agent(env: VectorEnv[Any, Any, Any], seed: int, **sizes: Any) -> Agent:
+    """An untrained agent for an environment: a `LanguageAgent` for text, an `Agent` for other observations.
+
+    Args:
+        env: with text observations and discrete actions, or what an `Agent` reads.
+        seed: of the weights.
+        sizes: keywords of the agent; `net_arch` and `normalize` are not for texts.
+    """
+    if isinstance(env.single_observation_space, gym.spaces.Text):
+        own = {name: size for name, size in sizes.items() if name not in ("net_arch", "normalize")}
+        return new_language_agent(env, seed, **own)
+    with torch_seed(seed):
+        return Agent(env.single_observation_space, env.single_action_space, **sizes)
+
+
+def new_language_agent(
+    env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = (), **sizes: Any
+) -> LanguageAgent:
+    """An untrained agent for text, its words learned from `texts` and from random play.
 
     Args:
         env: with text observations.
         seed: of the weights and the play.
         texts: what the vocabulary is learned from; random play where there are none.
         sizes: keywords of `LanguageAgent`.
+
+    Raises:
+        TypeError: the environment has no text observations or no discrete actions.
     """
+    if not isinstance(env.single_observation_space, gym.spaces.Text):
+        raise TypeError(f"env: a language agent reads text observations, got {env.single_observation_space}")
+    if not isinstance(env.single_action_space, gym.spaces.Discrete):
+        raise TypeError(f"env: a language agent has discrete actions, got {env.single_action_space}")
     words = action_words(env)
     tokenizer = Tokenizer.train(texts or _random_play(env, seed), words=words)
     with torch_seed(seed):

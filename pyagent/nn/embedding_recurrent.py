@@ -59,6 +59,10 @@ class EmbeddingRecurrent(Freezable):
             **keywords,
         )
 
+    @property
+    def hidden_size(self) -> int:
+        return self.rnn.hidden_size
+
     def forward(
         self, input: Tensor, state: State | None = None, *, reset: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:

@@ -111,7 +111,7 @@ def test_bad_settings_are_named(recall_env, keywords, name):
         PPO(recall_env(2), **(SMALL | keywords))
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", 3])
+@pytest.mark.parametrize("env", ["Pendulum-v1", 3])
 def test_other_environments_are_refused(env):
     with pytest.raises(TypeError, match="env"):
         PPO(env, **SMALL)

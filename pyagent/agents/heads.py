@@ -1,0 +1,46 @@
+"""Heads above the core: what an agent that does not speak decides with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pyagent.nn.recurrent import in_float32
+
+NetArch = Mapping[str, Sequence[int]]
+NET_ARCH: NetArch = {"pi": (64, 64), "vf": (64, 64)}
+
+
+def tanh_layers(input_size: int, sizes: Sequence[int], output_size: int, gain: float) -> nn.Sequential:
+    """Linear layers of `sizes` with tanh between, then one to `output_size`; orthogonal, the last one times `gain`."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((input_size, *sizes)):
+        layers += [_orthogonal(nn.Linear(before, after), 2**0.5), nn.Tanh()]
+    return nn.Sequential(*layers, _orthogonal(nn.Linear((input_size, *sizes)[-1], output_size), gain))
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value head.
+
+    Args:
+        hidden_size: H, of the core.
+        num_scores: A, how many scores the policy gives.
+        net_arch: widths of the hidden layers of the policy (``pi``) and of the value (``vf``).
+    """
+
+    def __init__(self, hidden_size: int, num_scores: int, net_arch: NetArch = NET_ARCH) -> None:
+        super().__init__()
+        self.policy = tanh_layers(hidden_size, net_arch["pi"], num_scores, 0.01)
+        self.value = tanh_layers(hidden_size, net_arch["vf"], 1, 1.0)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [..., A] and values [...] of states [..., H], both float32."""
+        return in_float32(self.policy(state)), in_float32(self.value(state)).squeeze(-1)
+
+
+def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer

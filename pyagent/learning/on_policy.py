@@ -1,0 +1,304 @@
+"""What learners share that learn from what they have just played, and then forget it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import TypedDict
+
+from pyagent.agents import Agent, Interaction, Rollout, SpaceReader, select_lanes
+from pyagent.agents.heads import NET_ARCH
+from pyagent.learning.learner import Learner
+from pyagent.learning.logger import Logger
+from pyagent.learning.reward_scale import RewardScale
+from pyagent.learning.seeding import derived_seed
+from pyagent.learning.vector_env import is_id, new_agent, vector_env
+from pyagent.ops import gae
+
+EPISODES_SHOWN = 100
+Schedule = float | Callable[[float], float]
+
+
+class OnPolicyKeywords(TypedDict, total=False):
+    """Keywords of every on-policy learner; `OnPolicy` says what they mean."""
+
+    agent: Agent | None
+    num_envs: int
+    learning_rate: Schedule | None
+    n_steps: int
+    gamma: float
+    gae_lambda: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    normalize_advantage: bool
+    normalize_observations: bool
+    normalize_rewards: bool
+    value_warmup: int
+    schedule_timesteps: int | None
+    cell: str
+    hidden_size: int
+    num_layers: int
+    net_arch: Mapping[str, Sequence[int]]
+    seed: int
+    precision: str
+    verbose: int
+    tensorboard_log: str | Path | None
+    device: str
+    logger: Logger | None
+
+
+class Played(NamedTuple):
+    """Turns of a rollout as the agent sees them now, N of them, those whose action was ignored left out."""
+
+    log_probabilities: Tensor
+    """[N, A]"""
+    value: Tensor
+    """[N]"""
+
+
+class OnPolicy(Learner[Agent]):
+    """Plays many environments, then learns from whole lanes of turns with the core's state carried through them.
+
+    Every `learn` starts new episodes whose levels and choices follow from `seed` and `num_timesteps`; so saving,
+    loading and learning equals learning straight on, call for call.
+
+    Args:
+        env: an environment's id, several of them (lanes in equal parts), an environment or a vector environment.
+            Observations are Text, or Discrete, MultiDiscrete, Box or Dict or Tuple of these; actions are Discrete or
+            MultiDiscrete, and may be masked (`pyagent.agents.action_masks`).
+        agent: what learns; a new one where none is given, of `cell`, `hidden_size`, `num_layers` and `net_arch`.
+        num_envs: lanes made of an id.
+        learning_rate: a number, or a function of what remains of the schedule (1 … 0).
+        n_steps: turns of each lane between updates.
+        gamma, gae_lambda, ent_coef, vf_coef, max_grad_norm: as in Stable-Baselines3.
+        normalize_advantage: shift and scale a rollout's advantages to mean 0 and deviation 1.
+        normalize_observations: shift and scale the numbers of observations by those seen so far.
+        normalize_rewards: divide rewards by the spread of the returns seen so far.
+        value_warmup: first updates in which only the value head learns: that of an agent fresh from supervised
+            learning knows nothing, and would lead the policy astray.
+        schedule_timesteps: timesteps over which a schedule runs down; None: those of each `learn`.
+        cell: the core, ``"lstm"``, ``"gru"`` or ``"rnn"``; `hidden_size` and `num_layers` are its size.
+        net_arch: widths of the policy's (``pi``) and the value's (``vf``) layers above the core; not for text.
+        seed: of everything.
+        precision: ``"float32"``, or ``"bfloat16"`` for products in bfloat16.
+        verbose, tensorboard_log, device: as in Stable-Baselines3.
+        logger: takes the figures instead of `tensorboard_log`.
+
+    Raises:
+        ValueError: a number is out of range.
+        TypeError: spaces of another kind.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        env: Any,
+        own_settings: dict[str, Any],
+        *,
+        agent: Agent | None = None,
+        num_envs: int = 64,
+        learning_rate: Schedule | None = 3e-4,
+        n_steps: int = 64,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        ent_coef: float = 0.01,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        normalize_advantage: bool = True,
+        normalize_observations: bool = False,
+        normalize_rewards: bool = False,
+        value_warmup: int = 0,
+        schedule_timesteps: int | None = None,
+        cell: str = "lstm",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        net_arch: Mapping[str, Sequence[int]] = NET_ARCH,
+        seed: int = 0,
+        precision: str = "float32",
+        verbose: int = 0,
+        tensorboard_log: str | Path | None = None,
+        device: str = "cpu",
+        logger: Logger | None = None,
+    ) -> None:
+        if learning_rate is None:
+            raise ValueError("learning_rate: it was a function when this learner was saved, so give it again")
+        for name, number in (("n_steps", n_steps), ("num_envs", num_envs)):
+            if number < 1:
+                raise ValueError(f"{name}: want 1 or more, got {number}")
+        for name, number in (("gamma", gamma), ("gae_lambda", gae_lambda)):
+            if not 0 <= number <= 1:
+                raise ValueError(f"{name}: want a number in [0, 1], got {number}")
+        settings = own_settings | {
+            "learning_rate": None if callable(learning_rate) else learning_rate,
+            "num_envs": num_envs,
+            "n_steps": n_steps,
+            "gamma": gamma,
+            "gae_lambda": gae_lambda,
+            "ent_coef": ent_coef,
+            "vf_coef": vf_coef,
+            "max_grad_norm": max_grad_norm,
+            "normalize_advantage": normalize_advantage,
+            "normalize_observations": normalize_observations,
+            "normalize_rewards": normalize_rewards,
+            "value_warmup": value_warmup,
+            "schedule_timesteps": schedule_timesteps,
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "net_arch": {name: list(sizes) for name, sizes in net_arch.items()},
+            "seed": seed,
+            "device": device,
+        }
+        if agent is None:
+            sizes = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers, "net_arch": net_arch}
+            agent = new_agent(vector_env(env, num_envs, seed), seed, normalize=normalize_observations, **sizes)
+        super().__init__(
+            env, agent, settings, precision=precision, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose
+        )
+        self.agent.to(device)
+        self.learning_rate: Schedule = learning_rate
+        self.n_steps, self.gamma, self.gae_lambda = n_steps, gamma, gae_lambda
+        self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
+        self.normalize_advantage = normalize_advantage
+        self.value_warmup, self.schedule_timesteps, self.seed, self.num_envs = (
+            value_warmup,
+            schedule_timesteps,
+            seed,
+            num_envs,
+        )
+        self.reward_scale = RewardScale(gamma) if normalize_rewards else None
+        self.num_updates = 0
+        self.recent: deque[tuple[float, int, float | None]] = deque(maxlen=EPISODES_SHOWN)
+        self.generator = torch.Generator()
+        self._frozen = ExitStack()
+        self._is_frozen = False
+        self._taken = 0
+        self._schedule = (0, 1)
+
+    def begin(self, total_timesteps: int) -> None:
+        place = derived_seed(self.seed, 1, self.num_timesteps)
+        env = vector_env(self.env, self.num_envs, place)
+        self.generator.manual_seed(place)
+        self.interaction: Interaction = self.agent.interaction(self.agent, env, self.gamma, self.generator)
+        # Below 2^29: a text environment takes the seed as a level's, and those of evaluation start at 2^30.
+        self.interaction.restart(None if is_id(self.env) else place % 2**29)
+        if self.reward_scale is not None:
+            self.reward_scale.restart()
+        first = 0 if self.schedule_timesteps else self.num_timesteps
+        self._schedule = (first, max(self.schedule_timesteps or total_timesteps, 1))
+        self._taken = 0
+
+    def end(self) -> None:
+        self._thaw()
+
+    def act(self) -> np.ndarray:
+        if not self._is_frozen:
+            self._frozen.enter_context(self.agent.frozen())
+            self._is_frozen = True
+        return self.interaction.act()
+
+    def observe(self, choice: np.ndarray) -> int:
+        self.interaction.observe(choice)
+        self._taken += 1
+        return len(choice)
+
+    def ready(self) -> bool:
+        return self._taken >= self.n_steps
+
+    def update(self) -> dict[str, float]:
+        """Learns from the turns since the last update and returns figures under Stable-Baselines3's keys."""
+        rollout = self.interaction.rollout()
+        self._taken = 0
+        self._thaw()
+        first, length = self._schedule
+        rate = self._rate(max(1 - (self.num_timesteps - first) / length, 0.0))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        figures = self._learn_from(rollout)
+        self.num_updates += 1
+        if isinstance(self.agent.understanding, SpaceReader):
+            # After the update: the policy that chose these turns saw them by the old scale.
+            self.agent.understanding.learn_scale(rollout.turns)
+        self.recent.extend((end.reward, end.length, end.success) for end in self.interaction.episodes)
+        self.interaction.episodes.clear()
+        return figures | {"train/learning_rate": rate, "train/n_updates": self.num_updates} | self._episode_figures()
+
+    def state_dict(self) -> dict[str, Any]:
+        scale = {} if self.reward_scale is None else {"reward_scale": self.reward_scale.state_dict()}
+        return super().state_dict() | {"num_updates": self.num_updates, "recent": list(self.recent)} | scale
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.num_updates = state["num_updates"]
+        self.recent = deque((tuple(episode) for episode in state["recent"]), maxlen=EPISODES_SHOWN)
+        if self.reward_scale is not None:
+            self.reward_scale.load_state_dict(state["reward_scale"])
+
+    def advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Advantages, and what the values should have been, both [T, B]."""
+        reward = rollout.reward
+        if self.reward_scale is not None:
+            # What stands at a turn that was ignored is the value of it, not a reward.
+            scaled = self.reward_scale(reward, rollout.reset, rollout.valid)
+            reward = torch.where(rollout.valid, scaled, reward)
+        advantage = gae(reward, rollout.discount, rollout.value, self.gae_lambda)
+        target = advantage + rollout.value[:-1]
+        if self.normalize_advantage:
+            chosen = advantage[rollout.valid]
+            advantage = (advantage - chosen.mean()) / (chosen.std(correction=0) + 1e-8)
+        return advantage, target
+
+    def replay(self, rollout: Rollout, lanes: Tensor) -> Played:
+        """What the agent makes now of the valid turns of some lanes (int64 [M])."""
+        T, B = rollout.valid.shape
+        valid = rollout.valid[:, lanes]
+        rows = (torch.arange(T, device=lanes.device)[:, None] * B + lanes)[valid]
+        read = self.agent.understanding(rollout.turns.select(rows))
+        turns = read.new_zeros(T, len(lanes), *read.shape[1:])
+        turns = turns.index_put((valid,), read)
+        state = None if rollout.state is None else select_lanes(rollout.state, lanes)
+        scores, value, _ = self.agent(turns, state, rollout.reset[:, lanes])
+        mask = None if rollout.mask is None else rollout.mask[:, lanes][valid]
+        return Played(self.agent.choices.log_probabilities(scores[valid], mask), value[valid])
+
+    def step_on(self, loss: Tensor) -> None:
+        """One step of the optimiser down the loss."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+
+    @abstractmethod
+    def _learn_from(self, rollout: Rollout) -> dict[str, float]:
+        """Updates the agent; returns figures."""
+
+    def _rate(self, remaining: float) -> float:
+        return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
+
+    def _thaw(self) -> None:
+        self._frozen.close()
+        self._is_frozen = False
+
+    def _episode_figures(self) -> dict[str, float]:
+        if not self.recent:
+            return {}
+        rewards, lengths, successes = zip(*self.recent, strict=True)
+        figures = {"rollout/ep_rew_mean": float(np.mean(rewards)), "rollout/ep_len_mean": float(np.mean(lengths))}
+        told = [success for success in successes if success is not None]
+        return figures | ({"rollout/success_rate": float(np.mean(told))} if told else {})
+
+
+def explained_variance(rollout: Rollout, target: Tensor) -> float:
+    """1 − Var[target − value] / Var[target] over the valid turns."""
+    unexplained = (target - rollout.value[:-1])[rollout.valid].var(correction=0)
+    return 1 - float(unexplained / target[rollout.valid].var(correction=0).clamp(min=1e-12))
