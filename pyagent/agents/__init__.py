@@ -11,10 +11,11 @@ from pyagent.agents.agent import Agent
 from pyagent.agents.choices import Choices
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
-from pyagent.agents.heads import ActorCritic
-from pyagent.agents.interaction import EpisodeEnd, Interaction, Rollout
+from pyagent.agents.heads import ActorCritic, DuelingQ
+from pyagent.agents.interaction import Interaction, Rollout
 from pyagent.agents.language_agent import LanguageAgent, Reply
 from pyagent.agents.observations import SpaceReader
+from pyagent.agents.play import EpisodeEnd, Outcome, Play
 from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
 from pyagent.agents.understanding import Turns, Understanding
 
@@ -24,10 +25,13 @@ __all__ = [
     "Agent",
     "Choices",
     "Decision",
+    "DuelingQ",
     "EpisodeEnd",
     "Generation",
     "Interaction",
     "LanguageAgent",
+    "Outcome",
+    "Play",
     "Reply",
     "Rollout",
     "SpaceReader",

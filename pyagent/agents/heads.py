@@ -40,6 +40,31 @@ class ActorCritic(nn.Module):
         return in_float32(self.policy(state)), in_float32(self.value(state)).squeeze(-1)
 
 
+class DuelingQ(nn.Module):
+    """Action values as the value of the situation plus advantages of mean 0.
+
+    Args:
+        hidden_size: H, of the core.
+        num_actions: A.
+        sizes: widths of the hidden layers of both streams.
+        dueling: False has one stream, the action values themselves.
+
+    Wang et al. 2016, "Dueling network architectures for deep reinforcement learning", https://arxiv.org/abs/1511.06581
+    """
+
+    def __init__(self, hidden_size: int, num_actions: int, sizes: Sequence[int] = (64,), dueling: bool = True) -> None:
+        super().__init__()
+        self.advantage = tanh_layers(hidden_size, sizes, num_actions, 1.0)
+        self.value = tanh_layers(hidden_size, sizes, 1, 1.0) if dueling else None
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Action values [..., A] and the largest of them [...] of states [..., H], both float32."""
+        q = in_float32(self.advantage(state))
+        if self.value is not None:
+            q = q - q.mean(-1, keepdim=True) + in_float32(self.value(state))
+        return q, q.detach().amax(-1)
+
+
 def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)

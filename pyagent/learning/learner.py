@@ -17,7 +17,6 @@ from pyagent.learning.loop import Callback, run_loop
 from pyagent.learning.progress import ProgressBar
 from pyagent.learning.vector_env import is_id
 
-
 AgentType = TypeVar("AgentType", bound=Agent)
 
 
@@ -140,10 +139,14 @@ class Learner(ABC, Generic[AgentType]):
         env = tree["env"] if env is None else env
         if env is None:
             raise ValueError("env: the learner was not made with an environment's id, so give its environment")
-        agent = LanguageAgent.load(path) if (Path(path) / "tokenizer.json").is_file() else None
-        learner = cls(env, **{"agent": agent, **tree["settings"], **keywords})
+        learner = cls(env, **{**cls._saved_parts(Path(path)), **tree["settings"], **keywords})
         learner.load_state_dict(tree["state"])
         return learner
+
+    @classmethod
+    def _saved_parts(cls, folder: Path) -> dict[str, Any]:
+        """Keywords for the constructor that stand in files of their own."""
+        return {"agent": LanguageAgent.load(folder)} if (folder / "tokenizer.json").is_file() else {}
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning needs to go on, the agent's weights included."""

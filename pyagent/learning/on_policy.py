@@ -208,7 +208,7 @@ class OnPolicy(Learner[Agent]):
         return self.interaction.act()
 
     def observe(self, choice: np.ndarray) -> int:
-        self.interaction.observe(choice)
+        self.outcome = self.interaction.observe(choice)
         self._taken += 1
         return len(choice)
 
@@ -229,8 +229,9 @@ class OnPolicy(Learner[Agent]):
         if isinstance(self.agent.understanding, SpaceReader):
             # After the update: the policy that chose these turns saw them by the old scale.
             self.agent.understanding.learn_scale(rollout.turns)
-        self.recent.extend((end.reward, end.length, end.success) for end in self.interaction.episodes)
-        self.interaction.episodes.clear()
+        episodes = self.interaction.play.episodes
+        self.recent.extend((end.reward, end.length, end.success) for end in episodes)
+        episodes.clear()
         return figures | {"train/learning_rate": rate, "train/n_updates": self.num_updates} | self._episode_figures()
 
     def state_dict(self) -> dict[str, Any]:

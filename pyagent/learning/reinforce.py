@@ -49,11 +49,11 @@ class Reinforce(A2C):
 
     def begin(self, total_timesteps: int) -> None:
         super().begin(total_timesteps)
-        self._lengths = np.zeros(self.interaction.env.num_envs, dtype=np.int64)
+        self._lengths = np.zeros(self.interaction.play.num_lanes, dtype=np.int64)
 
     def observe(self, choice: np.ndarray) -> int:
         taken = super().observe(choice)
-        first_end = self.interaction.ended & (self._lengths == 0)
+        first_end = self.outcome.ended & (self._lengths == 0)
         self._lengths[first_end] = self._taken
         return taken
 

@@ -59,8 +59,8 @@ def test_advantages_are_those_of_each_episode_alone(agent, count_envs, mode, tru
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_finished_episodes_are_told(agent, count_envs, mode):
     interaction, _ = collect(agent, count_envs(mode, lengths=(3,), truncates=False), 9)
-    assert len(interaction.episodes) >= 2
-    for episode in interaction.episodes:
+    assert len(interaction.play.episodes) >= 2
+    for episode in interaction.play.episodes:
         assert (episode.reward, episode.length, episode.success) == (6.0, 3, True)
 
 
