@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from pyagent.agents import Agent, Interaction, Rollout, SpaceReader, select_lanes
 from pyagent.agents.heads import NET_ARCH
+from pyagent.learning.episodes import EPISODES_SHOWN, episode_figures
 from pyagent.learning.learner import Learner
 from pyagent.learning.logger import Logger
 from pyagent.learning.reward_scale import RewardScale
@@ -23,7 +24,6 @@ from pyagent.learning.seeding import derived_seed
 from pyagent.learning.vector_env import is_id, new_agent, vector_env
 from pyagent.ops import gae
 
-EPISODES_SHOWN = 100
 Schedule = float | Callable[[float], float]
 
 
@@ -232,7 +232,9 @@ class OnPolicy(Learner[Agent]):
         episodes = self.interaction.play.episodes
         self.recent.extend((end.reward, end.length, end.success) for end in episodes)
         episodes.clear()
-        return figures | {"train/learning_rate": rate, "train/n_updates": self.num_updates} | self._episode_figures()
+        return (
+            figures | {"train/learning_rate": rate, "train/n_updates": self.num_updates} | episode_figures(self.recent)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         scale = {} if self.reward_scale is None else {"reward_scale": self.reward_scale.state_dict()}
@@ -289,14 +291,6 @@ class OnPolicy(Learner[Agent]):
     def _thaw(self) -> None:
         self._frozen.close()
         self._is_frozen = False
-
-    def _episode_figures(self) -> dict[str, float]:
-        if not self.recent:
-            return {}
-        rewards, lengths, successes = zip(*self.recent, strict=True)
-        figures = {"rollout/ep_rew_mean": float(np.mean(rewards)), "rollout/ep_len_mean": float(np.mean(lengths))}
-        told = [success for success in successes if success is not None]
-        return figures | ({"rollout/success_rate": float(np.mean(told))} if told else {})
 
 
 def explained_variance(rollout: Rollout, target: Tensor) -> float:

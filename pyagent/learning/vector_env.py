@@ -91,10 +91,14 @@ def new_language_agent(
         raise TypeError(f"env: a language agent reads text observations, got {env.single_observation_space}")
     if not isinstance(env.single_action_space, gym.spaces.Discrete):
         raise TypeError(f"env: a language agent has discrete actions, got {env.single_action_space}")
-    words = action_words(env)
-    tokenizer = Tokenizer.train(texts or _random_play(env, seed), words=words)
+    tokenizer = new_tokenizer(env, seed, texts)
     with torch_seed(seed):
-        return LanguageAgent(tokenizer, words, **sizes)
+        return LanguageAgent(tokenizer, action_words(env), **sizes)
+
+
+def new_tokenizer(env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = ()) -> Tokenizer:
+    """A vocabulary of `texts`, or of random play where there are none, and of the words for actions."""
+    return Tokenizer.train(texts or _random_play(env, seed), words=action_words(env))
 
 
 def action_words(env: Any) -> tuple[str, ...]:
