@@ -1,0 +1,10 @@
+// What the files of csrc/numpy add to the module pyagent._numpy.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pyagent {
+
+void register_sum_tree(pybind11::module_& m);
+
+}  // namespace pyagent
