@@ -3,5 +3,6 @@
 
 PYBIND11_MODULE(_numpy, m, pybind11::mod_gil_not_used()) {
   m.doc() = "Tables and trees over numpy arrays.";
+  pyagent::register_gather_sequences(m);
   pyagent::register_sum_tree(m);
 }

@@ -5,6 +5,7 @@
 
 namespace pyagent {
 
+void register_gather_sequences(pybind11::module_& m);
 void register_sum_tree(pybind11::module_& m);
 
 }  // namespace pyagent

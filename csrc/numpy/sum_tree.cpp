@@ -41,7 +41,7 @@ std::vector<T> copied(const char* name, const Array<T>& array) {
 class CheckedSumTree {
  public:
   explicit CheckedSumTree(int64_t capacity)
-      : tree_(at_least_1(capacity)), most_(std::numeric_limits<double>::max() / (2.0 * capacity)) {}
+      : tree_(checked_capacity(capacity)), most_(std::numeric_limits<double>::max() / (2.0 * capacity)) {}
 
   int64_t capacity() const { return tree_.capacity(); }
 
@@ -82,11 +82,11 @@ class CheckedSumTree {
   }
 
   Found find(const Array<double>& prefix_sum) {
-    std::vector<double> prefix = copied("prefix_sum", prefix_sum);
+    std::vector<double> prefix = copied("prefix_sums", prefix_sum);
     return found(prefix, [&prefix](double total) {
       for (const double each : prefix) {
         if (!(each >= 0.0 && each <= total)) {
-          throw std::invalid_argument("prefix_sum: got " + text(each) + ", want 0 to the total, " + text(total));
+          throw std::invalid_argument("prefix_sums: got " + text(each) + ", want 0 to the total, " + text(total));
         }
       }
     });
@@ -106,8 +106,11 @@ class CheckedSumTree {
   }
 
  private:
-  static int64_t at_least_1(int64_t capacity) {
-    if (capacity < 1) throw std::invalid_argument("capacity: got " + std::to_string(capacity) + ", want at least 1");
+  static int64_t checked_capacity(int64_t capacity) {
+    constexpr int64_t kMost = int64_t{1} << 40;
+    if (capacity < 1 || capacity > kMost) {
+      throw std::invalid_argument("capacity: got " + std::to_string(capacity) + ", want 1 to " + std::to_string(kMost));
+    }
     return capacity;
   }
 
@@ -150,7 +153,7 @@ void register_sum_tree(py::module_& m) {
       .def("total", &CheckedSumTree::total)
       .def("update", &CheckedSumTree::update, py::arg("index").noconvert(), py::arg("priority").noconvert())
       .def("get", &CheckedSumTree::get, py::arg("index").noconvert())
-      .def("find", &CheckedSumTree::find, py::arg("prefix_sum").noconvert())
+      .def("find", &CheckedSumTree::find, py::arg("prefix_sums").noconvert())
       .def("sample", &CheckedSumTree::sample, py::arg("uniforms").noconvert(), py::arg("stratified"));
 }
 

@@ -149,11 +149,11 @@ def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name}: got {array.dtype}, want integers")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.asarray(array, np.int64, order="C")
 
 
 def _reals(name: str, values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name}: got {array.dtype}, want real numbers")
-    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else array.astype(np.float64)
+    return np.asarray(array, np.float64, order="C")
