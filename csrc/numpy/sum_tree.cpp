@@ -6,10 +6,13 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,7 +24,7 @@ namespace {
 namespace py = pybind11;
 
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 using Found = std::pair<Array<int64_t>, Array<double>>;
 
 std::string text(double value) {
@@ -30,12 +33,36 @@ std::string text(double value) {
   return buffer;
 }
 
+std::string text(const py::array& array) { return py::cast<std::string>(py::str(array.dtype())); }
+
+// What may be made an array of integers, or of real numbers, of at most one dimension.
+template <class T>
+Array<T> values(const char* name, const py::handle given) {
+  constexpr bool kIntegers = std::is_same<T, int64_t>::value;
+  const py::array array = py::array::ensure(given);
+  if (!array) throw py::type_error(std::string(name) + ": got no array");
+  const bool fits = std::strchr(kIntegers ? "iu" : "iuf", array.dtype().kind()) != nullptr;
+  if (!fits && array.size() > 0) {
+    throw py::type_error(std::string(name) + ": got " + text(array) + ", want " +
+                         (kIntegers ? "integers" : "real numbers"));
+  }
+  Array<T> result = Array<T>::ensure(array);
+  if (!result) throw std::bad_alloc();
+  return result;
+}
+
+// A copy: another thread may write to the array while this one works.
 template <class T>
 std::vector<T> copied(const char* name, const Array<T>& array) {
   if (array.ndim() != 1) {
     throw std::invalid_argument(std::string(name) + ": got " + std::to_string(array.ndim()) + " dimensions, want 1");
   }
   return std::vector<T>(array.data(), array.data() + array.size());
+}
+
+template <class T>
+std::vector<T> copied(const char* name, const py::handle given) {
+  return copied(name, values<T>(name, given));
 }
 
 class CheckedSumTree {
@@ -51,10 +78,11 @@ class CheckedSumTree {
     return tree_.total();
   }
 
-  // Arguments are copied before they are checked: another thread may write to them while this one works.
-  void update(const Array<int64_t>& index, const Array<double>& priority) {
-    const std::vector<int64_t> leaf = copied("index", index);
-    const std::vector<double> value = copied("priority", priority);
+  void update(const py::handle index, const py::handle priority) {
+    const std::vector<int64_t> leaf = copied<int64_t>("index", index);
+    const Array<double> given = values<double>("priority", priority);
+    const std::vector<double> value =
+        given.ndim() == 0 ? std::vector<double>(leaf.size(), *given.data()) : copied("priority", given);
     if (leaf.size() != value.size()) {
       throw std::invalid_argument("priority: got " + std::to_string(value.size()) + ", want " +
                                   std::to_string(leaf.size()) + ", one for each index");
@@ -70,8 +98,8 @@ class CheckedSumTree {
     tree_.update(leaf.data(), value.data(), static_cast<int64_t>(leaf.size()));
   }
 
-  Array<double> get(const Array<int64_t>& index) {
-    const std::vector<int64_t> leaf = copied("index", index);
+  Array<double> get(const py::handle index) {
+    const std::vector<int64_t> leaf = copied<int64_t>("index", index);
     Array<double> priority(static_cast<py::ssize_t>(leaf.size()));
     double* out = priority.mutable_data();
     const py::gil_scoped_release release;
@@ -81,8 +109,8 @@ class CheckedSumTree {
     return priority;
   }
 
-  Found find(const Array<double>& prefix_sum) {
-    std::vector<double> prefix = copied("prefix_sums", prefix_sum);
+  Found find(const py::handle prefix_sum) {
+    std::vector<double> prefix = copied<double>("prefix_sums", prefix_sum);
     return found(prefix, [&prefix](double total) {
       for (const double each : prefix) {
         if (!(each >= 0.0 && each <= total)) {
@@ -92,15 +120,15 @@ class CheckedSumTree {
     });
   }
 
-  Found sample(const Array<double>& uniform, bool stratified) {
-    std::vector<double> prefix = copied("uniforms", uniform);
+  Found sample(const py::handle uniforms, bool stratified) {
+    std::vector<double> prefix = copied<double>("uniforms", uniforms);
     return found(prefix, [&prefix, stratified](double total) {
-      const double strata = stratified ? static_cast<double>(prefix.size()) : 1.0;
+      const double width = stratified ? total / static_cast<double>(prefix.size()) : total;
       for (size_t i = 0; i < prefix.size(); ++i) {
         if (!(prefix[i] >= 0.0 && prefix[i] <= 1.0)) {
           throw std::invalid_argument("uniforms: got " + text(prefix[i]) + ", want 0 to 1");
         }
-        prefix[i] = (stratified ? static_cast<double>(i) + prefix[i] : prefix[i]) / strata * total;
+        prefix[i] = width * (stratified ? static_cast<double>(i) + prefix[i] : prefix[i]);
       }
     });
   }
@@ -151,10 +179,10 @@ void register_sum_tree(py::module_& m) {
       .def(py::init<int64_t>(), py::arg("capacity"))
       .def_property_readonly("capacity", &CheckedSumTree::capacity)
       .def("total", &CheckedSumTree::total)
-      .def("update", &CheckedSumTree::update, py::arg("index").noconvert(), py::arg("priority").noconvert())
-      .def("get", &CheckedSumTree::get, py::arg("index").noconvert())
-      .def("find", &CheckedSumTree::find, py::arg("prefix_sums").noconvert())
-      .def("sample", &CheckedSumTree::sample, py::arg("uniforms").noconvert(), py::arg("stratified"));
+      .def("update", &CheckedSumTree::update, py::arg("index"), py::arg("priority"))
+      .def("get", &CheckedSumTree::get, py::arg("index"))
+      .def("find", &CheckedSumTree::find, py::arg("prefix_sums"))
+      .def("sample", &CheckedSumTree::sample, py::arg("uniforms"), py::arg("stratified"));
 }
 
 }  // namespace pyagent

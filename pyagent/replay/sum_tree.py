@@ -59,10 +59,6 @@ class SumTree:
             ValueError: a priority below 0, not finite, or so large that sums could overflow; a wrong shape.
             TypeError: no integers, no real numbers. The tree is unchanged after any of these.
         """
-        index = _integers("index", index)
-        priority = _reals("priority", priority)
-        if priority.ndim == 0:
-            priority = np.full(index.shape, priority)
         self._tree.update(index, priority)
 
     def get(self, index: ArrayLike) -> NDArray[np.float64]:
@@ -71,7 +67,7 @@ class SumTree:
         Raises:
             IndexError: an index outside the tree. ValueError, TypeError: as `update`.
         """
-        return self._tree.get(_integers("index", index))
+        return self._tree.get(index)
 
     def find(self, prefix_sums: ArrayLike) -> NDArray[np.int64]:
         """The item of each prefix sum: the smallest i with `s < p_0 + … + p_i`; for s = Σ p the last of priority > 0.
@@ -86,7 +82,7 @@ class SumTree:
             ValueError: a prefix sum that is NaN, negative or above the total; every priority is 0; a wrong shape.
             TypeError: no real numbers.
         """
-        return self._tree.find(_reals("prefix_sums", prefix_sums))[0]
+        return self._tree.find(prefix_sums)[0]
 
     def sample(
         self,
@@ -117,10 +113,8 @@ class SumTree:
                 raise TypeError("generator: got None, want a numpy Generator or a seed")
             if draws < 0:
                 raise ValueError(f"draws: got {draws}, want at least 0")
-            uniforms = np.random.default_rng(generator).random(draws)
-        else:
-            uniforms = _reals("draws", draws)
-        return self._tree.sample(uniforms, bool(stratified))
+            draws = np.random.default_rng(generator).random(draws)
+        return self._tree.sample(draws, bool(stratified))
 
     def state_dict(self) -> dict[str, Any]:
         """The priorities, float64 `[capacity]`: all there is to know."""
@@ -132,7 +126,7 @@ class SumTree:
         Raises:
             ValueError: another capacity, or a priority that `update` refuses; KeyError: no priorities in it.
         """
-        priority = _reals("priority", state["priority"])
+        priority = np.asarray(state["priority"])
         if priority.shape != (self.capacity,):
             raise ValueError(f"priority: got shape {priority.shape}, want [{self.capacity}]")
         self.update(np.arange(self.capacity), priority)
@@ -143,17 +137,3 @@ class SumTree:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(len(state["priority"]))
         self.load_state_dict(state)
-
-
-def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name}: got {array.dtype}, want integers")
-    return np.asarray(array, np.int64, order="C")
-
-
-def _reals(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: got {array.dtype}, want real numbers")
-    return np.asarray(array, np.float64, order="C")
