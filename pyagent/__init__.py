@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, text
+    from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, replay, text
     from pyagent.agents import Agent, LanguageAgent
     from pyagent.evaluation import evaluate_policy
     from pyagent.learning import A2C, PPO, Reinforce, Supervised
@@ -33,6 +33,7 @@ __all__ = [
     "native",
     "nn",
     "ops",
+    "replay",
     "text",
 ]
 

@@ -61,6 +61,17 @@ arrays = _load("_numpy") if available else None
 cuda_available, cuda_missing_because = _load_cuda()
 
 
+def need_arrays(what: str) -> ModuleType:
+    """`arrays`, for what has no reference.
+
+    Raises:
+        ImportError: the compiled core is not loaded; names `what` needs it.
+    """
+    if arrays is None:
+        raise ImportError(f"{what} needs the compiled core: unset PYAGENT_NATIVE")
+    return arrays
+
+
 def isa() -> str:
     """The instruction set whose kernels run: amx, avx512_bf16, avx512, avx2 or baseline; without the compiled core
     `reference`."""

@@ -1,4 +1,8 @@
 // The Python module pyagent._numpy: what works in place on numpy arrays, and objects that live in C++.
-#include <pybind11/pybind11.h>
+#include "numpy/module.h"
 
-PYBIND11_MODULE(_numpy, m, pybind11::mod_gil_not_used()) { m.doc() = "Tables and trees over numpy arrays."; }
+PYBIND11_MODULE(_numpy, m, pybind11::mod_gil_not_used()) {
+  m.doc() = "Tables and trees over numpy arrays.";
+  pyagent::register_gather_sequences(m);
+  pyagent::register_sum_tree(m);
+}

@@ -1,0 +1,11 @@
+// What the files of csrc/numpy add to the module pyagent._numpy.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pyagent {
+
+void register_gather_sequences(pybind11::module_& m);
+void register_sum_tree(pybind11::module_& m);
+
+}  // namespace pyagent
