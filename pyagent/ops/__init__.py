@@ -7,15 +7,32 @@ from pyagent.ops.linear_cross_entropy import linear_cross_entropy
 from pyagent.ops.recurrence import recurrence
 from pyagent.ops.recurrence_step import StepWeights, pack_step, recurrence_step
 from pyagent.ops.recurrent_layer import recurrent_layer
+from pyagent.ops.td_loss import (
+    TDLoss,
+    bootstrap_value,
+    double_q_learning_td_error,
+    q_learning_loss,
+    q_learning_td_error,
+    td_loss,
+)
+from pyagent.ops.value_rescaling import signed_hyperbolic, signed_parabolic
 
 __all__ = [
     "StepWeights",
+    "TDLoss",
+    "bootstrap_value",
     "distinct_tokens",
+    "double_q_learning_td_error",
     "gae",
     "linear",
     "linear_cross_entropy",
     "pack_step",
+    "q_learning_loss",
+    "q_learning_td_error",
     "recurrence",
     "recurrence_step",
     "recurrent_layer",
+    "signed_hyperbolic",
+    "signed_parabolic",
+    "td_loss",
 ]
