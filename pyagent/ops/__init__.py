@@ -1,12 +1,14 @@
 """The ops: pure functions on tensors, each with its maths, reference and compiled kernel in the file of its name."""
 
 from pyagent.ops.distinct_tokens import distinct_tokens
+from pyagent.ops.epsilon_greedy import epsilon_greedy
 from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
 from pyagent.ops.linear_cross_entropy import linear_cross_entropy
 from pyagent.ops.recurrence import recurrence
 from pyagent.ops.recurrence_step import StepWeights, pack_step, recurrence_step
 from pyagent.ops.recurrent_layer import recurrent_layer
+from pyagent.ops.sample_categorical import sample_categorical
 from pyagent.ops.td_loss import (
     TDLoss,
     bootstrap_value,
@@ -23,6 +25,7 @@ __all__ = [
     "bootstrap_value",
     "distinct_tokens",
     "double_q_learning_td_error",
+    "epsilon_greedy",
     "gae",
     "linear",
     "linear_cross_entropy",
@@ -32,6 +35,7 @@ __all__ = [
     "recurrence",
     "recurrence_step",
     "recurrent_layer",
+    "sample_categorical",
     "signed_hyperbolic",
     "signed_parabolic",
     "td_loss",

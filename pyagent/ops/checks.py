@@ -65,6 +65,20 @@ def check_range(name: str, tensor: Tensor | None, low: int, high: int) -> None:
         raise IndexError(f"{name}: got {least if least < low else most}, want {low} to {high - 1}")
 
 
+def check_choices(name: str, values: Tensor, mask: Tensor | None, *, most: float) -> None:
+    """Raise ValueError, naming the row, unless every row of `values` `[…, A]` has an allowed action, whose value is
+    above −inf where `most` is not inf, and no allowed one that is NaN or above `most`."""
+    allowed = torch.ones_like(values, dtype=torch.bool) if mask is None else mask
+    wrong = (allowed & ~(values <= most)).any(-1)
+    if wrong.any():
+        row = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(f"{name}: row {row} has {'NaN' if most == float('inf') else 'NaN or +inf'}, want numbers")
+    none = ~(allowed if most == float("inf") else allowed & (values > -float("inf"))).any(-1)
+    if none.any():
+        row = tuple(none.nonzero()[0].tolist())
+        raise ValueError(f"{name if mask is None else 'mask'}: row {row} allows no action, want one or more")
+
+
 def first_order_only(op: str, tensors: Iterable[Tensor | None]) -> None:
     """Raise NotImplementedError where the op would silently differentiate wrongly: func transforms, forward mode."""
     if torch._C._are_functorch_transforms_active():
