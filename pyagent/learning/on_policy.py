@@ -21,7 +21,7 @@ from pyagent.learning.learner import Learner
 from pyagent.learning.logger import Logger
 from pyagent.learning.reward_scale import RewardScale
 from pyagent.learning.seeding import derived_seed
-from pyagent.learning.vector_env import is_id, new_agent, vector_env
+from pyagent.learning.vector_env import new_agent, reset_seed, vector_env
 from pyagent.ops import gae
 
 Schedule = float | Callable[[float], float]
@@ -190,8 +190,7 @@ class OnPolicy(Learner[Agent]):
         env = vector_env(self.env, self.num_envs, place)
         self.generator.manual_seed(place)
         self.interaction: Interaction = self.agent.interaction(self.agent, env, self.gamma, self.generator)
-        # Below 2^29: a text environment takes the seed as a level's, and those of evaluation start at 2^30.
-        self.interaction.restart(None if is_id(self.env) else place % 2**29)
+        self.interaction.restart(reset_seed(self.env, place))
         if self.reward_scale is not None:
             self.reward_scale.restart()
         first = 0 if self.schedule_timesteps else self.num_timesteps

@@ -50,10 +50,24 @@ def is_id(env: Any) -> bool:
     )
 
 
-def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
-    from pyagent.envs import make_vec, tasks
+def reset_seed(env: Any, place: int) -> int | None:
+    """The seed for the first reset at a place of a run: None for our own tasks, made with one by `vector_env`."""
+    if is_id(env) and all(_is_task(one) for one in ([env] if isinstance(env, str) else env)):
+        return None
+    # Below 2^29: a text environment takes the seed as a level's, and those of evaluation start at 2^30.
+    return place % 2**29
 
-    if env_id in {name for task in tasks() for name in (task.id, task.level)} or env_id not in gym.registry:
+
+def _is_task(env_id: str) -> bool:
+    from pyagent.envs import tasks
+
+    return env_id in {name for task in tasks() for name in (task.id, task.level)} or env_id not in gym.registry
+
+
+def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
+    from pyagent.envs import make_vec
+
+    if _is_task(env_id):
         return make_vec(env_id, num_envs, seed=seed)
     return gym.make_vec(env_id, num_envs, vectorization_mode="sync")
 
