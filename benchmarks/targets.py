@@ -127,6 +127,13 @@ def _targets() -> list[Target]:
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
+    composed = "composed torch"
+    found.append(Target("TD losses, 4096 × 18", composed, _time_ratio("TD losses", A=18), 3.0))
+    found.append(Target("PPO loss", composed, _time_ratio("PPO loss"), None))
+    found.append(Target("ε-greedy", composed, _time_ratio("epsilon-greedy"), None))
+    for rule in ("plain", "mask", "top-k", "top-p"):
+        measure = _time_ratio("sampling", rule=rule)
+        found.append(Target(f"categorical sampling, {rule}", "`torch.multinomial`", measure, None))
     return found
 
 

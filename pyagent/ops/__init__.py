@@ -5,6 +5,7 @@ from pyagent.ops.epsilon_greedy import epsilon_greedy
 from pyagent.ops.gae import gae
 from pyagent.ops.linear import linear
 from pyagent.ops.linear_cross_entropy import linear_cross_entropy
+from pyagent.ops.ppo_loss import PPOLoss, ppo_loss
 from pyagent.ops.recurrence import recurrence
 from pyagent.ops.recurrence_step import StepWeights, pack_step, recurrence_step
 from pyagent.ops.recurrent_layer import recurrent_layer
@@ -20,6 +21,7 @@ from pyagent.ops.td_loss import (
 from pyagent.ops.value_rescaling import signed_hyperbolic, signed_parabolic
 
 __all__ = [
+    "PPOLoss",
     "StepWeights",
     "TDLoss",
     "bootstrap_value",
@@ -30,6 +32,7 @@ __all__ = [
     "linear",
     "linear_cross_entropy",
     "pack_step",
+    "ppo_loss",
     "q_learning_loss",
     "q_learning_td_error",
     "recurrence",
