@@ -75,7 +75,7 @@ class SumTree {
   }
 
  private:
-  static constexpr int64_t kBlock = 32;
+  static constexpr int64_t kBlock = 64;
 
   static int64_t above(int64_t index) { return index >> kBits; }
   static int64_t place(int64_t index) { return index & (kFanOut - 1); }
