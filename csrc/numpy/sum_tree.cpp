@@ -29,7 +29,7 @@ using Found = std::pair<Array<int64_t>, Array<double>>;
 
 std::string text(double value) {
   char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.17g", value);
+  std::snprintf(buffer, sizeof buffer, "%.12g", value);
   return buffer;
 }
 
@@ -67,8 +67,7 @@ std::vector<T> copied(const char* name, const py::handle given) {
 
 class CheckedSumTree {
  public:
-  explicit CheckedSumTree(int64_t capacity)
-      : tree_(checked_capacity(capacity)), most_(std::numeric_limits<double>::max() / (2.0 * capacity)) {}
+  explicit CheckedSumTree(int64_t capacity) : tree_(checked_capacity(capacity)) {}
 
   int64_t capacity() const { return tree_.capacity(); }
 
@@ -89,13 +88,17 @@ class CheckedSumTree {
     }
     const py::gil_scoped_release release;
     check(leaf);
-    for (const double each : value) {
-      if (!(each >= 0.0 && each <= most_)) {  // true of NaN
-        throw std::invalid_argument("priority: got " + text(each) + ", want 0 to " + text(most_));
+    constexpr float kMost = std::numeric_limits<float>::max(), kLeast = std::numeric_limits<float>::denorm_min();
+    std::vector<float> kept(value.size());
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (!(value[i] >= 0.0 && value[i] <= kMost)) {  // true of NaN
+        throw std::invalid_argument("priority: got " + text(value[i]) + ", want 0 to " + text(kMost));
       }
+      kept[i] = static_cast<float>(value[i]);
+      if (kept[i] == 0.0f && value[i] > 0.0) kept[i] = kLeast;  // it may still be drawn
     }
     const std::lock_guard<std::mutex> lock(mutex_);
-    tree_.update(leaf.data(), value.data(), static_cast<int64_t>(leaf.size()));
+    tree_.update(leaf.data(), kept.data(), static_cast<int64_t>(leaf.size()));
   }
 
   Array<double> get(const py::handle index) {
@@ -168,7 +171,6 @@ class CheckedSumTree {
   }
 
   SumTree tree_;
-  double most_;  // more could overflow the sums
   std::mutex mutex_;
 };
 

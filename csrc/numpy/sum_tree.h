@@ -10,42 +10,36 @@ namespace pyagent {
 // Not for use from two threads at once.
 class SumTree {
  public:
-  // Wide nodes make a shallow tree, of five levels for a million leaves, and a node is two cache lines, which
-  // processors fetch in pairs.
+  // Wide nodes make a shallow tree, of five levels for a million leaves. Leaves are float32, one cache line a node, as
+  // fetching them is most of the work when the tree is not in the cache; sums are float64, two lines.
   static constexpr int64_t kBits = 4, kFanOut = 1 << kBits;
 
-  explicit SumTree(int64_t capacity) : capacity_(capacity) {
-    int64_t nodes = capacity;
-    do {
-      nodes = (nodes + kFanOut - 1) / kFanOut;
-      levels_.emplace_back(nodes, levels_.empty());
-    } while (nodes > 1 || levels_.size() == 1);
+  explicit SumTree(int64_t capacity) : capacity_(capacity), leaves_(parents(capacity)) {
+    int64_t nodes = parents(capacity);
+    do levels_.emplace_back(nodes = parents(nodes));
+    while (nodes > 1);
   }
 
   int64_t capacity() const { return capacity_; }
-  double total() const { return levels_.back().running[0].of[kFanOut - 1]; }
-  double get(int64_t leaf) const { return levels_[0].sums[above(leaf)].of[place(leaf)]; }
+  double total() const { return levels_.back().total(0); }
+  float get(int64_t leaf) const { return leaves_[above(leaf)].of[place(leaf)]; }
 
   // Of several equal indices the last one counts. Every sum above is made again from its children, never changed by a
   // difference: nothing drifts, and the tree is a function of its leaves, whatever came before.
-  void update(const int64_t* leaf, const double* priority, int64_t count) {
+  void update(const int64_t* leaf, const float* priority, int64_t count) {
     touched_.resize(static_cast<size_t>(count));
     int64_t* const touched = touched_.data();
-    Node* const leaves = levels_[0].sums.data();
-    uint8_t* const marked = levels_[0].marked.data();
-    int64_t nodes = 0;
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t node = above(leaf[i]);
-      prefetch(leaves[node]);
-      leaves[node].of[place(leaf[i])] = priority[i];
-      touched[nodes] = node;
-      nodes += !marked[node];
-      marked[node] = 1;
+      touched[i] = above(leaf[i]);
+      prefetch(leaves_[touched[i]]);
+      prefetch(levels_[0].sums[above(touched[i])]);
     }
-    for (size_t level = 1; level < levels_.size(); ++level) {
-      nodes = levels_[level].take(levels_[level - 1], touched, nodes);
+    for (int64_t i = 0; i < count; ++i) leaves_[touched[i]].of[place(leaf[i])] = priority[i];
+    int64_t nodes = levels_[0].take([this](int64_t node) { return total(leaves_[node]); }, touched, count);
+    for (size_t k = 1; k < levels_.size(); ++k) {
+      const Level& below = levels_[k - 1];
+      nodes = levels_[k].take([&below](int64_t node) { return below.total(node); }, touched, nodes);
     }
-    levels_.back().marked[0] = 0;
   }
 
   // The leaves below which the prefix sums stand, and their priorities. Level by level for a block of descents: they do
@@ -59,15 +53,19 @@ class SumTree {
         rest[i] = prefix[begin + i];
         node[i] = 0;
       }
-      for (size_t level = levels_.size() - 1; level > 0; --level) {
+      for (size_t level = levels_.size(); level-- > 0;) {
         for (int64_t i = 0; i < size; ++i) {
           node[i] = node[i] * kFanOut + choose(levels_[level].running[node[i]], rest[i]);
-          prefetch(level > 1 ? levels_[level - 1].running[node[i]] : levels_[0].sums[node[i]]);
+          if (level > 0) {
+            prefetch(levels_[level - 1].running[node[i]]);
+          } else {
+            prefetch(leaves_[node[i]]);
+          }
         }
       }
       for (int64_t i = 0; i < size; ++i) {
         Node running;
-        accumulate(levels_[0].sums[node[i]], running);
+        accumulate(leaves_[node[i]], running);
         node[i] = node[i] * kFanOut + choose(running, rest[i]);
         priority[begin + i] = get(node[i]);
       }
@@ -75,60 +73,71 @@ class SumTree {
   }
 
  private:
-  static constexpr int64_t kBlock = 32;
+  static constexpr int64_t kBlock = 64;
 
+  static int64_t parents(int64_t count) { return (count + kFanOut - 1) >> kBits; }
   static int64_t above(int64_t index) { return index >> kBits; }
   static int64_t place(int64_t index) { return index & (kFanOut - 1); }
 
   template <class T>
   using Pair [[gnu::vector_size(16), gnu::may_alias]] = T;
 
-  struct alignas(64) Node {
-    double of[kFanOut];
+  template <class Real>
+  struct alignas(64) Children {
+    Real of[kFanOut];
   };
+  using Leaves = Children<float>;
+  using Node = Children<double>;
 
   struct Level {
-    Level(int64_t nodes, bool leaves) : sums(nodes), running(leaves ? 0 : nodes), marked(nodes) {}
+    explicit Level(int64_t nodes) : sums(nodes), running(nodes), marked(nodes) {}
 
-    double total(int64_t node) const {
-      if (!running.empty()) return running[node].of[kFanOut - 1];
-      double part[4] = {};  // four, because one would wait for every addition
-      for (int64_t k = 0; k < kFanOut; k += 4) {
-        for (int64_t j = 0; j < 4; ++j) part[j] += sums[node].of[k + j];
-      }
-      return (part[0] + part[1]) + (part[2] + part[3]);
-    }
+    double total(int64_t node) const { return running[node].of[kFanOut - 1]; }
 
-    // Takes the totals of `count` nodes below, whose marks go; the nodes here that changed take their places in
-    // `nodes`.
-    int64_t take(Level& below, int64_t* nodes, int64_t count) {
+    // Takes the totals of `count` nodes below; the nodes here that changed, each once, take their places in `nodes`.
+    template <class Total>
+    int64_t take(const Total& total_below, int64_t* nodes, int64_t count) {
       Node *const to = sums.data(), *const to_running = running.data();
-      uint8_t *const marks = marked.data(), *const marks_below = below.marked.data();
+      uint8_t* const marks = marked.data();
       int64_t changed = 0;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t child = nodes[i], node = above(child);
-        marks_below[child] = 0;
-        to[node].of[place(child)] = below.total(child);
+        to[node].of[place(child)] = total_below(child);
         nodes[changed] = node;
         changed += !marks[node];
         marks[node] = 1;
       }
-      for (int64_t i = 0; i < changed; ++i) accumulate(to[nodes[i]], to_running[nodes[i]]);
+      for (int64_t i = 0; i < changed; ++i) {
+        accumulate(to[nodes[i]], to_running[nodes[i]]);
+        marks[nodes[i]] = 0;
+      }
       return changed;
     }
 
-    std::vector<Node> sums;       // of each child; of the leaves their priorities
-    std::vector<Node> running;    // sums of the first 1, 2, … 16 children; the leaves' are made when they are needed
-    std::vector<uint8_t> marked;  // by `update`, so that a node is listed once
+    std::vector<Node> sums;       // of each child
+    std::vector<Node> running;    // sums of the first 1, 2, … 16 children
+    std::vector<uint8_t> marked;  // while `take` lists it
   };
 
-  static void prefetch(const Node& node) {
-    for (int64_t k = 0; k < kFanOut; k += 8) __builtin_prefetch(&node.of[k]);
+  template <class Real>
+  static void prefetch(const Children<Real>& node) {
+    for (size_t line = 0; line < sizeof node; line += 64) {
+      __builtin_prefetch(reinterpret_cast<const char*>(&node) + line);
+    }
   }
 
-  static void accumulate(const Node& sums, Node& running) {
+  template <class Real>
+  static void accumulate(const Children<Real>& values, Node& running) {
     double sum = 0;
-    for (int64_t k = 0; k < kFanOut; ++k) running.of[k] = sum += sums.of[k];
+    for (int64_t k = 0; k < kFanOut; ++k) running.of[k] = sum += values.of[k];
+  }
+
+  static double total(const Leaves& leaves) {
+    double part[4] = {};  // four, because one would wait for every addition
+    for (int64_t k = 0; k < kFanOut; k += 4) {
+      for (int64_t j = 0; j < 4; ++j) part[j] += leaves.of[k + j];
+    }
+    return (part[0] + part[1]) + (part[2] + part[3]);
   }
 
   // The first child whose running sum is above `rest`, which becomes what is left of it below that child. The child's
@@ -147,7 +156,8 @@ class SumTree {
   }
 
   int64_t capacity_;
-  std::vector<Level> levels_;  // the leaves first; the last has one node
+  std::vector<Leaves> leaves_;  // priorities
+  std::vector<Level> levels_;   // the last has one node
   std::vector<int64_t> touched_;
 };
 

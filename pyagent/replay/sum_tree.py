@@ -11,7 +11,9 @@ from pyagent import native
 
 
 class SumTree:
-    """Priorities p_0 … p_{capacity−1} ≥ 0 (all 0 at first) in float64, and their sums in a tree of 16 children a node.
+    """Priorities p_0 … p_{capacity−1} ≥ 0 (all 0 at first), and their sums in a tree of 16 children a node.
+
+    Priorities are kept in float32 (one above 0 stays above 0), sums in float64.
 
     `P(i) = p_i / Σ_k p_k`. An item is drawn by a prefix sum s in [0, Σ p): it is the smallest i with
     `s < p_0 + … + p_i`. An item of priority 0 is never drawn, in spite of rounding.
@@ -56,13 +58,13 @@ class SumTree:
 
         Raises:
             IndexError: an index outside the tree.
-            ValueError: a priority below 0, not finite, or so large that sums could overflow; a wrong shape.
+            ValueError: a priority below 0, not finite, or above float32's largest; a wrong shape.
             TypeError: no integers, no real numbers. The tree is unchanged after any of these.
         """
         self._tree.update(index, priority)
 
     def get(self, index: ArrayLike) -> NDArray[np.float64]:
-        """p[index], float64 `[n]`.
+        """p[index] as it is kept, in float64 `[n]`.
 
         Raises:
             IndexError: an index outside the tree. ValueError, TypeError: as `update`.
@@ -113,7 +115,9 @@ class SumTree:
                 raise TypeError("generator: got None, want a numpy Generator or a seed")
             if draws < 0:
                 raise ValueError(f"draws: got {draws}, want at least 0")
-            draws = np.random.default_rng(generator).random(draws)
+            if not isinstance(generator, np.random.Generator):
+                generator = np.random.default_rng(generator)
+            draws = generator.random(draws)
         return self._tree.sample(draws, bool(stratified))
 
     def state_dict(self) -> dict[str, Any]:
