@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, replay, text
     from pyagent.agents import Agent, LanguageAgent
     from pyagent.evaluation import evaluate_policy
-    from pyagent.learning import A2C, PPO, Reinforce, Supervised
+    from pyagent.learning import A2C, PPO, Reinforce, Supervised, TabularQ
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "LanguageAgent",
     "Reinforce",
     "Supervised",
+    "TabularQ",
     "agents",
     "envs",
     "evaluate_policy",
@@ -44,6 +45,7 @@ _HOME = {
     "PPO": "pyagent.learning",
     "Reinforce": "pyagent.learning",
     "Supervised": "pyagent.learning",
+    "TabularQ": "pyagent.learning",
     "evaluate_policy": "pyagent.evaluation",
 }
 

@@ -7,6 +7,7 @@ from pyagent.learning.ppo_loss import PPOLoss, ppo_loss
 from pyagent.learning.reinforce import Reinforce
 from pyagent.learning.run_folder import RunFolder
 from pyagent.learning.supervised import Supervised
+from pyagent.learning.tabular_q import TabularQ
 
 __all__ = [
     "A2C",
@@ -16,6 +17,7 @@ __all__ = [
     "Reinforce",
     "RunFolder",
     "Supervised",
+    "TabularQ",
     "ppo_loss",
     "read_metrics",
 ]
