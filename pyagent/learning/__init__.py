@@ -3,7 +3,6 @@
 from pyagent.learning.a2c import A2C
 from pyagent.learning.logger import Logger, read_metrics
 from pyagent.learning.ppo import PPO
-from pyagent.learning.ppo_loss import PPOLoss, ppo_loss
 from pyagent.learning.reinforce import Reinforce
 from pyagent.learning.run_folder import RunFolder
 from pyagent.learning.supervised import Supervised
@@ -13,11 +12,9 @@ __all__ = [
     "A2C",
     "PPO",
     "Logger",
-    "PPOLoss",
     "Reinforce",
     "RunFolder",
     "Supervised",
     "TabularQ",
-    "ppo_loss",
     "read_metrics",
 ]

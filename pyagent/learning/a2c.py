@@ -40,11 +40,12 @@ class A2C(OnPolicy):
     def actor_critic_step(self, rollout: Rollout, advantage: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
         """One step down the loss of the whole rollout; returns figures."""
         valid, choices = rollout.valid, self.agent.choices
-        played = self.replay(rollout, torch.arange(valid.shape[1], device=valid.device))
-        log_prob = choices.log_prob(played.log_probabilities, rollout.action[valid])
+        scores, value = self.replay(rollout, torch.arange(valid.shape[1], device=valid.device))
+        likely = choices.log_probabilities(scores, rollout.mask)[valid]
+        log_prob = choices.log_prob(likely, rollout.action[valid])
         policy = -(log_prob * advantage[valid]).mean()
-        value = (played.value - target[valid]).square().mean()
-        entropy = choices.entropy(played.log_probabilities).mean()
+        value = (value[valid] - target[valid]).square().mean()
+        entropy = choices.entropy(likely).mean()
         loss = self.vf_coef * value
         if self.num_updates >= self.value_warmup:
             loss = loss + policy - self.ent_coef * entropy

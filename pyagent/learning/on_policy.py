@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,15 +54,6 @@ class OnPolicyKeywords(TypedDict, total=False):
     tensorboard_log: str | Path | None
     device: str
     logger: Logger | None
-
-
-class Played(NamedTuple):
-    """Turns of a rollout as the agent sees them now, N of them, those whose action was ignored left out."""
-
-    log_probabilities: Tensor
-    """[N, A]"""
-    value: Tensor
-    """[N]"""
 
 
 class OnPolicy(Learner[Agent]):
@@ -260,8 +251,9 @@ class OnPolicy(Learner[Agent]):
             advantage = (advantage - chosen.mean()) / (chosen.std(correction=0) + 1e-8)
         return advantage, target
 
-    def replay(self, rollout: Rollout, lanes: Tensor) -> Played:
-        """What the agent makes now of the valid turns of some lanes (int64 [M])."""
+    def replay(self, rollout: Rollout, lanes: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [T, M, A] and values [T, M] that the agent gives now to the turns of some lanes (int64 [M]); what it
+        says of turns that are not valid means nothing."""
         T, B = rollout.valid.shape
         valid = rollout.valid[:, lanes]
         rows = (torch.arange(T, device=lanes.device)[:, None] * B + lanes)[valid]
@@ -270,8 +262,7 @@ class OnPolicy(Learner[Agent]):
         turns = turns.index_put((valid,), read)
         state = None if rollout.state is None else select_lanes(rollout.state, lanes)
         scores, value, _ = self.agent(turns, state, rollout.reset[:, lanes])
-        mask = None if rollout.mask is None else rollout.mask[:, lanes][valid]
-        return Played(self.agent.choices.log_probabilities(scores[valid], mask), value[valid])
+        return scores, value
 
     def step_on(self, loss: Tensor) -> None:
         """One step of the optimiser down the loss."""

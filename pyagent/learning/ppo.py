@@ -10,8 +10,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pyagent.agents import Rollout
+from pyagent.learning.choices_loss import ppo_loss_of_choices
 from pyagent.learning.on_policy import OnPolicy, OnPolicyKeywords, explained_variance
-from pyagent.learning.ppo_loss import PPOLoss, ppo_loss
+from pyagent.ops import PPOLoss, ppo_loss
 
 
 class PPO(OnPolicy):
@@ -50,20 +51,17 @@ class PPO(OnPolicy):
 
     def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
         """The loss over some lanes (int64 [M]) of a rollout; turns whose action was ignored have no part in it."""
-        played = self.replay(rollout, lanes)
-        valid = rollout.valid[:, lanes]
+        scores, value = self.replay(rollout, lanes)
         choices = self.agent.choices
-        return ppo_loss(
-            choices.log_prob(played.log_probabilities, rollout.action[:, lanes][valid]),
-            choices.entropy(played.log_probabilities),
-            played.value,
-            rollout.log_prob[:, lanes][valid],
-            advantage[:, lanes][valid],
-            target[:, lanes][valid],
-            clip_range=self.clip_range,
-            ent_coef=self.ent_coef,
-            vf_coef=self.vf_coef,
-        )
+        mask = None if rollout.mask is None else rollout.mask[:, lanes]
+        coefficients = {"clip_range": self.clip_range, "ent_coef": self.ent_coef, "vf_coef": self.vf_coef}
+        action, old, valid = (x[:, lanes] for x in (rollout.action, rollout.log_prob, rollout.valid))
+        advantage, target = advantage[:, lanes], target[:, lanes]
+        if choices.is_single:
+            return ppo_loss(scores, value, action, old, advantage, target, mask=mask, valid=valid, **coefficients)
+        likely = choices.log_probabilities(scores, mask)
+        rows = (choices.log_prob(likely, action), choices.entropy(likely), value, old, advantage, target)
+        return ppo_loss_of_choices(*(row[valid] for row in rows), **coefficients)
 
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         advantage, target = self.advantages(rollout)

@@ -1,26 +1,14 @@
-"""The loss of proximal policy optimisation."""
+"""The loss of proximal policy optimisation where an action is several choices at once."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class PPOLoss(NamedTuple):
-    """The loss and what it is made of, all scalars."""
-
-    loss: Tensor
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    approx_kl: Tensor
-    """mean of (ratio − 1) − log ratio (Schulman 2020)"""
-    clip_fraction: Tensor
+from pyagent.ops import PPOLoss
 
 
-def ppo_loss(
+def ppo_loss_of_choices(
     log_prob: Tensor,
     entropy: Tensor,
     value: Tensor,
@@ -32,7 +20,7 @@ def ppo_loss(
     ent_coef: float,
     vf_coef: float,
 ) -> PPOLoss:
-    """−mean min(ratio·A, clip(ratio, 1±clip_range)·A) + vf_coef·mean (v − target)² − ent_coef·mean entropy.
+    """`pyagent.ops.ppo_loss` from the choices' log-probabilities and entropies, each summed over an action's choices.
 
     Args:
         log_prob: [N], of the action taken, now.
@@ -41,8 +29,6 @@ def ppo_loss(
         old_log_prob: [N], of the action when it was taken.
         advantage: [N], normalised by the caller if wanted.
         target: [N], what the value should have been.
-
-    Schulman et al. 2017, "Proximal policy optimization algorithms", https://arxiv.org/abs/1707.06347
     """
     log_ratio = log_prob - old_log_prob
     ratio = log_ratio.exp()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pyagent.agents import Choices
-from pyagent.learning import ppo_loss
+from pyagent.learning.choices_loss import ppo_loss_of_choices
 
 
 def test_loss_is_the_papers():
@@ -32,7 +32,7 @@ def test_loss_is_the_papers():
         clipped += ratio != bounded
     likely = torch.tensor(scores).log_softmax(-1)
     choices = Choices(gym.spaces.Discrete(A))
-    got = ppo_loss(
+    got = ppo_loss_of_choices(
         choices.log_prob(likely, torch.tensor(action)),
         choices.entropy(likely),
         *(torch.tensor(x) for x in (value, old_log_prob, advantage, target)),
@@ -52,7 +52,7 @@ def test_loss_is_the_papers():
 def test_no_gradient_where_the_ratio_has_left_the_range_the_right_way():
     log_prob = torch.tensor([0.9, 0.9]).log().requires_grad_()
     old = torch.tensor([0.5, 0.5]).log()
-    got = ppo_loss(
+    got = ppo_loss_of_choices(
         log_prob,
         torch.zeros(2),
         torch.zeros(2),
