@@ -29,7 +29,7 @@ class Agent(nn.Module):
     Args:
         observation_space: of one environment.
         action_space: of one environment, `Discrete` or `MultiDiscrete`.
-        cell: core made where none is given: ``"lstm"``, ``"gru"`` or ``"rnn"``.
+        cell: core made where none is given: ``"lstm"``, ``"gru"``, ``"rnn"``, or ``"none"`` without memory.
         hidden_size: H of that core.
         num_layers: layers of that core.
         net_arch: widths of the heads' hidden layers, for the policy (``pi``) and the value (``vf``).

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyagent.nn import GRU, LSTM, RNN, EmbeddingGRU, EmbeddingLSTM, EmbeddingRNN
 from pyagent.nn.recurrent import State
 
-CORES = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
-TOKEN_CORES = {"rnn": EmbeddingRNN, "gru": EmbeddingGRU, "lstm": EmbeddingLSTM}
+
+class Memoryless(nn.Module):
+    """Layers of relu in place of a core, for tasks that need no memory: states are None, resets do nothing."""
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, num_tokens: int | None = None) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.embedding = None if num_tokens is None else nn.Embedding(num_tokens, input_size)
+        sizes = [input_size, *[hidden_size] * num_layers]
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+
+    def forward(self, input: Tensor, state: None = None, *, reset: Tensor | None = None) -> tuple[Tensor, None]:
+        """`[..., input_size]`, or tokens `[...]`, to `[..., H]`."""
+        output = input if self.embedding is None else self.embedding(input)
+        for layer in self.layers:
+            output = layer(output).relu()
+        return output, None
+
+    def step(self, input: Tensor, state: None = None, *, reset: Tensor | None = None) -> tuple[Tensor, None]:
+        """The same of one time step, without gradient."""
+        with torch.no_grad():
+            return self(input)
+
+    @contextmanager
+    def frozen(self) -> Iterator[Memoryless]:
+        """Nothing is kept."""
+        yield self
+
+
+def _memoryless_tokens(num_tokens: int, embedding_dim: int, hidden_size: int, num_layers: int) -> Memoryless:
+    return Memoryless(embedding_dim, hidden_size, num_layers, num_tokens)
+
+
+CORES = {"rnn": RNN, "gru": GRU, "lstm": LSTM, "none": Memoryless}
+TOKEN_CORES = {"rnn": EmbeddingRNN, "gru": EmbeddingGRU, "lstm": EmbeddingLSTM, "none": _memoryless_tokens}
 
 
 def recurrent_core(input_size: int, hidden_size: int = 128, *, cell: str = "gru", num_layers: int = 1) -> nn.Module:
-    """A core that reads one vector a turn and remembers: `pyagent.nn.RNN`, `GRU` or `LSTM`.
+    """A core that reads one vector a turn and remembers: `pyagent.nn.RNN`, `GRU` or `LSTM`; with ``"none"`` one that
+    does not (`Memoryless`).
 
     A replacement has their `forward(input [T, B, D], state, reset=[T, B]) -> (output [T, B, H], state)`,
     `step(input [B, D], state, reset=[B])`, `frozen()` and the attribute `hidden_size`.
@@ -29,13 +66,13 @@ def recurrent_core(input_size: int, hidden_size: int = 128, *, cell: str = "gru"
 def token_core(
     num_tokens: int, embedding_dim: int, hidden_size: int = 128, *, cell: str = "lstm", num_layers: int = 1
 ) -> nn.Module:
-    """A core that reads one token a turn: `pyagent.nn.EmbeddingRNN`, `EmbeddingGRU` or `EmbeddingLSTM`.
+    """A core that reads one token a turn: `pyagent.nn.EmbeddingRNN`, `EmbeddingGRU`, `EmbeddingLSTM` or `Memoryless`.
 
     Raises:
         ValueError: no such cell.
     """
     core = _of_cell(TOKEN_CORES, cell)(num_tokens, embedding_dim, hidden_size, num_layers)
-    _orthogonal(core.rnn, hidden_size)
+    _orthogonal(core.layers if cell == "none" else core.rnn, hidden_size)
     return core
 
 
@@ -53,6 +90,6 @@ def _orthogonal(core: nn.Module, hidden_size: int) -> nn.Module:
     return core
 
 
-def select_lanes(state: State, lanes: torch.Tensor) -> State:
+def select_lanes(state: State, lanes: Tensor) -> State:
     """The state of these lanes (int64 [M]): [L, M, H], for LSTM a pair."""
     return (state[0][:, lanes], state[1][:, lanes]) if isinstance(state, tuple) else state[:, lanes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -60,12 +61,18 @@ class Learner(ABC, Generic[AgentType]):
         self.verbose = verbose
         self.logger = logger or (None if tensorboard_log is None else Logger(None, tensorboard_log))
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None, progress_bar: bool = False) -> Self:
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Callback | Sequence[Callback] | None = None,
+        progress_bar: bool = False,
+    ) -> Self:
         """Learns for `total_timesteps` more (the last update is finished); a second call goes on.
 
         Args:
             total_timesteps: how many, ≥ 0.
-            callback: called with the learner after every update; returning False ends learning.
+            callback: called with the learner after every update, or several of them (`pyagent.learning.callbacks`);
+                returning False ends learning.
             progress_bar: shows one, with steps a second and success so far.
 
         Raises:
@@ -78,7 +85,7 @@ class Learner(ABC, Generic[AgentType]):
             try:
                 with self._autocast():
                     self.begin(total_timesteps)
-                    run_loop(self, total_timesteps, callback, progress)
+                    run_loop(self, total_timesteps, _as_one(callback), progress)
             finally:
                 self.end()
         return self
@@ -181,3 +188,10 @@ class Learner(ABC, Generic[AgentType]):
 
     @abstractmethod
     def update(self) -> dict[str, float]: ...
+
+
+def _as_one(callback: Callback | Sequence[Callback] | None) -> Callback | None:
+    """All are called, even where one has ended learning."""
+    if callback is None or callable(callback):
+        return callback
+    return lambda learner: all([each(learner) is not False for each in callback])

@@ -77,7 +77,7 @@ class OnPolicy(Learner[Agent]):
         value_warmup: first updates in which only the value head learns: that of an agent fresh from supervised
             learning knows nothing, and would lead the policy astray.
         schedule_timesteps: timesteps over which a schedule runs down; None: those of each `learn`.
-        cell: the core, ``"lstm"``, ``"gru"`` or ``"rnn"``; `hidden_size` and `num_layers` are its size.
+        cell: the core, ``"lstm"``, ``"gru"``, ``"rnn"`` or ``"none"``; `hidden_size` and `num_layers` are its size.
         net_arch: widths of the policy's (``pi``) and the value's (``vf``) layers above the core; not for text.
         seed: of everything.
         precision: ``"float32"``, or ``"bfloat16"`` for products in bfloat16.
