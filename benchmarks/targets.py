@@ -79,6 +79,13 @@ def _share_of_mm(record: Record) -> float:
     return record["gflops"] / record["peer_gflops"]
 
 
+def _share_of_bandwidth(record: Record) -> float | None:
+    """Of the bandwidth that the peer reaches."""
+    if not record["peer_bytes"]:
+        return None
+    return record["bytes"] / record["peer_bytes"] * record["ratio"]
+
+
 def _memory_ratio(group: str) -> Measure:
     def measure(record: Record) -> float | None:
         memory = record["memory"]
@@ -126,6 +133,13 @@ def _targets() -> list[Target]:
     found.append(Target("checkpointing, peak memory", "torch.nn's", checkpointed, 0.2, at_most=True))
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
+    found.append(
+        Target("returns, T = 128, B = 64", "the loop over T in torch", _time_ratio("returns", "over T"), None, 50)
+    )
+    found.append(Target("returns, T = 128, B = 64", "TorchRL", _time_ratio("returns", "TorchRL"), None, 3.0))
+    found.append(
+        Target("returns, T = 1024, B = 4096, share of", "`torch.add`'s bandwidth", _share_of_bandwidth, None, 0.6)
+    )
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     composed = "composed torch"
     found.append(Target("TD losses, 4096 × 18", composed, _time_ratio("TD losses", A=18), 3.0))

@@ -1,14 +1,14 @@
 """Peers besides torch.nn, one module each: they get torch.nn's weights and must give its results.
 
 A module has a `NAME`; `sequences(data, mode)`, a contender of which the method `mode` (train or infer) is timed; and
-`acting(data)`, a call that plays the steps. What it cannot do it raises NotImplementedError for, with the reason.
-Importing it needs the peer to be installed.
+`acting(data)`, a call that plays the steps; or, for returns, `returns(op, steps)`, a call that gives what our op does.
+What it cannot do it raises NotImplementedError for, with the reason. Importing it needs the peer to be installed.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from ..acting import Acting
 from ..comparison import Call
 from ..recurrent import Data, assert_same, torch_nn
+from ..returns import Steps
 
 NAMES = {
     "torch_compile": "torch.compile",
@@ -24,6 +25,7 @@ NAMES = {
     "onnx_runtime": "ONNX Runtime",
     "keras_layers": "Keras",
 }  # by module
+RETURNS = {"torchrl_returns": "TorchRL"}
 
 
 class Others(NamedTuple):
@@ -37,7 +39,7 @@ class Selection:
     """The peers besides torch.nn, or none of them."""
 
     def __init__(self, wanted: bool) -> None:
-        self._names = NAMES if wanted else {}
+        self._wanted = wanted
 
     def sequences(self, data: Data, mode: str) -> Others:
         """Contenders on a problem; `mode` is train or infer."""
@@ -61,9 +63,19 @@ class Selection:
 
         return self._others(make)
 
-    def _others(self, make: Callable[[Any], Call]) -> Others:
+    def returns(self, op: str, steps: Steps, wanted: torch.Tensor) -> Others:
+        """Calls that give what an op does, `[B, T, 1]`; `wanted` is that, `[T, B]`."""
+
+        def make(peer: Any) -> Call:
+            call = peer.returns(op, steps)
+            torch.testing.assert_close(call()[..., 0].t(), wanted, atol=1e-4, rtol=1e-4)
+            return call
+
+        return self._others(make, RETURNS)
+
+    def _others(self, make: Callable[[Any], Call], names: Mapping[str, str] = NAMES) -> Others:
         others = Others({}, {})
-        for module, name in self._names.items():
+        for module, name in names.items() if self._wanted else ():
             try:
                 others.calls[name] = make(importlib.import_module(f".{module}", __package__))
             except ModuleNotFoundError as error:

@@ -150,6 +150,68 @@ struct SoftmaxBlock {
   T* sum;         // [columns]: of exp(logit - largest)
 };
 
+// Of T steps of B lanes, [T, B] unless said. A truncated step counts as one of reward r_t + discount_t * v_final and
+// discount 0.
+template <class T>
+struct ReturnArgs {
+  int64_t T_, B;
+  const T *r_t, *discount_t;
+  const bool* truncated;  // or null: no step is
+  const T* v_final;       // read where truncated
+  T* out;
+  T* pg_advantages;  // V-trace's, else null
+};
+
+template <class T>
+struct DiscountedReturnsArgs : ReturnArgs<T> {
+  const T* v_T;  // [B]
+};
+
+template <class T>
+struct NStepReturnsArgs : ReturnArgs<T> {
+  const T* v_t;
+  int64_t n;
+};
+
+template <class T>
+struct LambdaReturnsArgs : ReturnArgs<T> {
+  const T* v_t;
+  T lambda;
+};
+
+template <class T>
+struct GaeArgs : ReturnArgs<T> {
+  const T* v;  // [T + 1, B]
+  T lambda;
+};
+
+template <class T>
+struct VtraceArgs : ReturnArgs<T> {
+  const T* v;  // [T + 1, B]
+  const T* rho_tm1;
+  T lambda, clip_rho, clip_pg_rho;
+};
+
+template <class T>
+struct RetraceArgs : ReturnArgs<T> {
+  int64_t A;
+  const T *q_t, *pi_t;  // [T, B, A]
+  const int64_t* a_t;   // each in [0, A)
+  const T* mu_t;
+  T lambda;
+};
+
+// Lanes in the range, which does not change a bit of any of them.
+template <class T>
+struct ReturnKernels {
+  void (*discounted_returns)(const DiscountedReturnsArgs<T>&, int64_t b_begin, int64_t b_end);
+  void (*n_step_returns)(const NStepReturnsArgs<T>&, int64_t b_begin, int64_t b_end);
+  void (*lambda_returns)(const LambdaReturnsArgs<T>&, int64_t b_begin, int64_t b_end);
+  void (*gae)(const GaeArgs<T>&, int64_t b_begin, int64_t b_end);
+  void (*vtrace)(const VtraceArgs<T>&, int64_t b_begin, int64_t b_end);
+  void (*retrace)(const RetraceArgs<T>&, int64_t b_begin, int64_t b_end);
+};
+
 // What there is of every type.
 template <class T>
 struct SequenceKernels {
@@ -175,6 +237,7 @@ struct Kernels : SequenceKernels<T> {
   void (*step)(const StepArgs<T>&, int64_t part_begin, int64_t part_end);
   void (*exponentiate)(const SoftmaxBlock<T>&);
   void (*scale_columns)(const SoftmaxBlock<T>&, const T* factor, T* row_sum);
+  ReturnKernels<T> returns;
 };
 
 template <>

@@ -84,16 +84,6 @@ void step_pack(const StepArgs<T>& p, T* packed) {
   }
 }
 
-// v[0][i] = the sum of v[i]'s lanes, for as many vectors as a vector has lanes; the others are lost.
-template <class T>
-PYAGENT_INLINE void sum_each(Vec<T> (&v)[Simd<T>::kWidth]) {
-#pragma GCC unroll 4
-  for (int half = Simd<T>::kWidth / 2; half > 0; half /= 2)
-#pragma GCC unroll 16
-    for (int i = 0; i < half; ++i)
-      v[i] = interleave<T, false>(v[i], v[i + half]) + interleave<T, true>(v[i], v[i + half]);
-}
-
 // Element j: row j of `rows` [count, K] times x. One sum a row: enough to hide the latency of a multiply-add.
 template <class T>
 PYAGENT_INLINE Vec<T> dot_rows(const T* rows, int64_t count, const T* x, int64_t K) {

@@ -9,8 +9,9 @@
 // a newer processor can be the one the linker keeps for all.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#if defined(__FMA__) || defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -49,6 +50,46 @@ PYAGENT_INLINE Vec<T> load(const T* p) {
 template <class T>
 PYAGENT_INLINE void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
+}
+
+// Stores that leave the caches as they are, to an address on a vector's boundary; `streamed` ends a run of them.
+template <class T>
+PYAGENT_INLINE void stream(T* p, Vec<T> v) {
+#if defined(__AVX512F__) && PYAGENT_VECTOR_BYTES == 64
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX__) && PYAGENT_VECTOR_BYTES == 32
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__SSE2__) && PYAGENT_VECTOR_BYTES == 16
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+  store<T>(p, v);
+#endif
+}
+
+PYAGENT_INLINE void streamed() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Whether any of a vector's lanes is true.
+template <class T>
+PYAGENT_INLINE bool any(const bool* p) {
+  constexpr size_t kBytes = Simd<T>::kWidth, kHalf = kBytes > 8 ? kBytes - 8 : 0;
+  uint64_t words[2] = {};
+  __builtin_memcpy(words, p, kBytes - kHalf);
+  __builtin_memcpy(words + 1, p + kBytes - kHalf, kHalf);
+  return (words[0] | words[1]) != 0;
+}
+
+// All bits of a lane where p is true, none elsewhere.
+template <class T>
+PYAGENT_INLINE typename Simd<T>::Int mask_of(const bool* p) {
+  alignas(64) decltype(+typename Simd<T>::Int{}[0]) lanes[Simd<T>::kWidth];
+  for (int i = 0; i < Simd<T>::kWidth; ++i) lanes[i] = -static_cast<int>(p[i]);
+  typename Simd<T>::Int mask;
+  __builtin_memcpy(&mask, lanes, sizeof(mask));
+  return mask;
 }
 
 // A count of elements known to fill every vector asked for: what is left after some are taken fills the next one too.
@@ -145,6 +186,16 @@ PYAGENT_INLINE void transpose(Vec<T> (&rows)[Simd<T>::kWidth]) {
       rows[2 * i + 1] = interleave<T, true>(before[i], before[i + W / 2]);
     }
   }
+}
+
+// v[0][i] = the sum of v[i]'s lanes, for as many vectors as a vector has lanes; the others are lost.
+template <class T>
+PYAGENT_INLINE void sum_each(Vec<T> (&v)[Simd<T>::kWidth]) {
+#pragma GCC unroll 4
+  for (int half = Simd<T>::kWidth / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < half; ++i)
+      v[i] = interleave<T, false>(v[i], v[i + half]) + interleave<T, true>(v[i], v[i + half]);
 }
 
 // What exp needs of each type: log2(e), ln 2 in two parts (Cody and Waite), the number whose addition rounds to an

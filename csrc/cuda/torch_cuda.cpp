@@ -7,6 +7,8 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <optional>
+
 #include "cuda/launch.h"
 
 namespace {
@@ -25,7 +27,9 @@ void gae_typed(const Tensor& r_t, const Tensor& discount_t, const Tensor& v, dou
       static_cast<Real*>(advantage.mutable_data_ptr()), r_t.size(0), r_t.size(1), stream));
 }
 
-Tensor gae_cuda(const Tensor& r_t, const Tensor& discount_t, const Tensor& v, double lambda) {
+Tensor gae_cuda(const Tensor& r_t, const Tensor& discount_t, const Tensor& v, double lambda,
+                const std::optional<Tensor>& truncated, const std::optional<Tensor>& v_final) {
+  STD_TORCH_CHECK(!truncated && !v_final, "gae: on CUDA truncation has to be in r_t and discount_t");
   const ScalarType dtype = r_t.scalar_type();
   STD_TORCH_CHECK(r_t.dim() == 2 && discount_t.dim() == 2 && v.dim() == 2,
                   "gae: r_t, discount_t [T, B] and v [T+1, B]");
