@@ -30,11 +30,14 @@ T restored(T y, T epsilon) {
   return y * w * (std::abs(y) * w + 2);
 }
 
-// The value of the state that a row of action values belongs to: the largest, or that of the selector's choice.
+// The value of each state that a row of action values belongs to: the largest, or that of the selector's choice.
 template <class T>
-T bootstrap(const T* q, const T* selector, int64_t A) {
-  const T most = largest_of(selector ? selector : q, A);
-  return !selector || most != most ? most : q[first_of(selector, A, most)];
+void bootstrap(const T* q, const T* selector, int64_t rows, int64_t A, T* value) {
+  largest_of_rows(selector ? selector : q, rows, A, value);
+  for (int64_t n = 0; selector && n < rows; ++n) {
+    const bool is_nan = value[n] != value[n];
+    if (!is_nan) value[n] = q[n * A + first_of(selector + n * A, A, value[n])];
+  }
 }
 
 int64_t actions_of(const char* name, const Tensor& q) {
@@ -52,7 +55,7 @@ Tensor bootstrap_value(const Tensor& q_t, const OptionalTensor& q_t_selector, st
   T* out = data<T>(value);
   const T epsilon = static_cast<T>(rescale_epsilon.value_or(0));
   parallel_over(T_ * B, T_ * B * (2 * A + 16), [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) out[n] = bootstrap(q + n * A, selector ? selector + n * A : nullptr, A);
+    bootstrap(q + begin * A, selector ? selector + begin * A : nullptr, end - begin, A, out + begin);
     for (int64_t n = begin; rescale_epsilon && n < end; ++n) out[n] = restored(out[n], epsilon);
   });
   return value;
@@ -68,43 +71,41 @@ struct Losses {
   int64_t A, B;
   const T *q_tm1, *r_t, *discount_t, *q_t, *selector, *weights;
   const int64_t* a_tm1;
-  bool weights_by_lane, huber, rescale;
+  bool weights_by_lane, rescale;
   T huber_delta, epsilon;
   T *td_error, *grad_q_a;
 
   // Of a block of rows: errors, and gradients of the sum of their losses.
   Sum run(int64_t first, int64_t count) const {
-    T target[kBlockRows], weight[kBlockRows], loss[kBlockRows];
-    targets(first, count, target);
+    // Whole vectors, and sums by fours: behind the last row stand rows that are masked.
+    T td[kBlockRows] = {}, weight[kBlockRows] = {}, loss[kBlockRows] = {}, grad[kBlockRows];
+    targets(first, count, td);
     weights_of(first, count, weight);
     const T* const q = q_tm1 + first * A;
-    for (int64_t i = 0; i < count; ++i) target[i] -= q[i * A + a_tm1[first + i]];
-    // Locals, so that the compiler sees what the loop does not change.
-    T* __restrict const td_of = td_error + first;
-    T* __restrict const grad_of = grad_q_a + first;
-    const T delta = huber_delta;
-    const bool squared = !huber;
-    for (int64_t i = 0; i < count; ++i) {
-      const T td = target[i], w = weight[i];
-      T slope = td > delta ? delta : td;
-      slope = slope < -delta ? -delta : slope;
-      const T one = slope * (squared ? td / 2 : td - slope / 2);
-      loss[i] = w == 0 ? T(0) : w * one;
-      grad_of[i] = w == 0 ? T(0) : -w * slope;
-      td_of[i] = w == 0 ? T(0) : td;
+    for (int64_t i = 0; i < count; ++i) td[i] -= q[i * A + a_tm1[first + i]];
+    constexpr int64_t W = Simd<T>::kWidth;
+    for (int64_t i = 0; i < count; i += W) {
+      const Vec<T> error = load<T>(td + i), w = load<T>(weight + i), none{};
+      const Vec<T> slope = clamp<T>(error, -huber_delta, huber_delta);
+      store<T>(loss + i, w == none ? none : w * slope * (error - slope / 2));
+      store<T>(grad + i, w == none ? none : -w * slope);
+      store<T>(td + i, w == none ? none : error);
     }
+    std::copy_n(td, count, td_error + first);
+    std::copy_n(grad, count, grad_q_a + first);
     Sum sum{};
+    for (int64_t i = 0; i < count; ++i) sum.counted += weight[i] != 0;
     double parts[4] = {};
-    for (int64_t i = 0; i < count; ++i) parts[i % 4] += loss[i], sum.counted += weight[i] != 0;
+    for (int64_t i = 0; i < count; i += 4)
+      for (int64_t j = 0; j < 4; ++j) parts[j] += loss[i + j];
     sum.losses = (parts[0] + parts[1]) + (parts[2] + parts[3]);
     return sum;
   }
 
  private:
   void targets(int64_t first, int64_t count, T* target) const {
-    const T *q = q_t + first * A, *s = selector ? selector + first * A : nullptr;
     if (q_t) {
-      for (int64_t i = 0; i < count; ++i) target[i] = bootstrap(q + i * A, s ? s + i * A : nullptr, A);
+      bootstrap(q_t + first * A, selector ? selector + first * A : nullptr, count, A, target);
       for (int64_t i = 0; rescale && i < count; ++i) target[i] = restored(target[i], epsilon);
       for (int64_t i = 0; i < count; ++i) target[i] = r_t[first + i] + discount_t[first + i] * target[i];
     } else {
@@ -137,7 +138,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& q_tm1, const Tensor& a_
 
   Tensor loss = new_tensor<T>({}), td_error = new_tensor<T>({T_, B}), grad_q_a = new_tensor<T>({T_, B});
   Losses<T> p{A, B, q.get(), r.get(), discount.get(), next.get(), selector.get(), weight.get(), a.get()};
-  p.weights_by_lane = weights_by_lane, p.huber = huber_delta.has_value(), p.rescale = rescale_epsilon.has_value();
+  p.weights_by_lane = weights_by_lane, p.rescale = rescale_epsilon.has_value();
   p.huber_delta = static_cast<T>(huber_delta.value_or(std::numeric_limits<double>::infinity()));
   p.epsilon = static_cast<T>(rescale_epsilon.value_or(0));
   p.td_error = data<T>(td_error), p.grad_q_a = data<T>(grad_q_a);
