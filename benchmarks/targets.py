@@ -92,6 +92,16 @@ def _memory_of_logits(record: Record) -> float | None:
     return memory["ours"] / logits if record.group == "head" and memory and logits else None
 
 
+def _fastest_library(group: str) -> Measure:
+    """The ratio to the fastest of the peers besides numpy."""
+
+    def measure(record: Record) -> float | None:
+        peers = record["peers"] if record.group == group else {}
+        return min((it["ratio"] for name, it in peers.items() if name != "numpy"), default=None)
+
+    return measure
+
+
 def _targets() -> list[Target]:
     training, dense, acting = "recurrent training", "dense training", "acting"
     found = [
@@ -126,6 +136,7 @@ def _targets() -> list[Target]:
     found.append(Target("checkpointing, peak memory", "torch.nn's", checkpointed, 0.2, at_most=True))
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
+    found.append(Target("replay, 1M items", "the fastest of cpprb, TorchRL, tianshou", _fastest_library("replay"), 3.0))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     return found
 
