@@ -99,6 +99,16 @@ def _memory_of_logits(record: Record) -> float | None:
     return memory["ours"] / logits if record.group == "head" and memory and logits else None
 
 
+def _fastest_library(group: str) -> Measure:
+    """The ratio to the fastest of the peers besides numpy."""
+
+    def measure(record: Record) -> float | None:
+        peers = record["peers"] if record.group == group else {}
+        return min((it["ratio"] for name, it in peers.items() if name != "numpy"), default=None)
+
+    return measure
+
+
 def _targets() -> list[Target]:
     training, dense, acting = "recurrent training", "dense training", "acting"
     found = [
@@ -140,6 +150,7 @@ def _targets() -> list[Target]:
     found.append(
         Target("returns, T = 1024, B = 4096, share of", "`torch.add`'s bandwidth", _share_of_bandwidth, None, 0.6)
     )
+    found.append(Target("replay, 1M items", "the fastest of cpprb, TorchRL, tianshou", _fastest_library("replay"), 3.0))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     composed = "composed torch"
     found.append(Target("TD losses, 4096 × 18", composed, _time_ratio("TD losses", A=18), 3.0))
