@@ -126,6 +126,8 @@ def _targets() -> list[Target]:
     found.append(Target("checkpointing, peak memory", "torch.nn's", checkpointed, 0.2, at_most=True))
     for H, mean in ((256, 1 / 0.8), (512, 1 / 0.95)):
         found.append(Target(f"head, H = {H}", "`linear` + `cross_entropy`", _time_ratio("head", H=H), mean))
+    found.append(Target("tabular Q-learning", "the loop in numpy", _time_ratio("q update", "numpy"), None, 300))
+    found.append(Target("tabular Q-learning", "the loop in numba", _time_ratio("q update", "numba"), None, 1.2))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     return found
 

@@ -8,7 +8,7 @@ Importing it needs the peer to be installed.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ NAMES = {
     "jax_scan": "JAX",
     "onnx_runtime": "ONNX Runtime",
     "keras_layers": "Keras",
-}  # by module
+}  # of recurrent layers, by module
 
 
 class Others(NamedTuple):
@@ -37,7 +37,7 @@ class Selection:
     """The peers besides torch.nn, or none of them."""
 
     def __init__(self, wanted: bool) -> None:
-        self._names = NAMES if wanted else {}
+        self._wanted = wanted
 
     def sequences(self, data: Data, mode: str) -> Others:
         """Contenders on a problem; `mode` is train or infer."""
@@ -47,7 +47,7 @@ class Selection:
             assert_same(contender, torch_nn(data), only_output=mode == "infer")
             return getattr(contender, mode)
 
-        return self._others(make)
+        return self.of(NAMES, make)
 
     def acting(self, data: Acting) -> Others:
         """Players of an acting problem."""
@@ -59,11 +59,12 @@ class Selection:
             )
             return act
 
-        return self._others(make)
+        return self.of(NAMES, make)
 
-    def _others(self, make: Callable[[Any], Call]) -> Others:
+    def of(self, names: Mapping[str, str], make: Callable[[Any], Call]) -> Others:
+        """What `make` makes of each of these modules, where peers are wanted."""
         others = Others({}, {})
-        for module, name in self._names.items():
+        for module, name in names.items() if self._wanted else ():
             try:
                 others.calls[name] = make(importlib.import_module(f".{module}", __package__))
             except ModuleNotFoundError as error:
