@@ -151,6 +151,8 @@ def _targets() -> list[Target]:
         Target("returns, T = 1024, B = 4096, share of", "`torch.add`'s bandwidth", _share_of_bandwidth, None, 0.6)
     )
     found.append(Target("replay, 1M items", "the fastest of cpprb, TorchRL, tianshou", _fastest_library("replay"), 3.0))
+    found.append(Target("tabular Q-learning", "the loop in numpy", _time_ratio("q update", "numpy"), None, 300))
+    found.append(Target("tabular Q-learning", "the loop in numba", _time_ratio("q update", "numba"), None, 1.2))
     found.append(Target("head, peak memory", "the logits' size", _memory_of_logits, 0.1, at_most=True))
     composed = "composed torch"
     found.append(Target("TD losses, 4096 × 18", composed, _time_ratio("TD losses", A=18), 3.0))

@@ -24,7 +24,7 @@ NAMES = {
     "jax_scan": "JAX",
     "onnx_runtime": "ONNX Runtime",
     "keras_layers": "Keras",
-}  # by module
+}  # of recurrent layers, by module
 RETURNS = {"torchrl_returns": "TorchRL"}
 
 
@@ -49,7 +49,7 @@ class Selection:
             assert_same(contender, torch_nn(data), only_output=mode == "infer")
             return getattr(contender, mode)
 
-        return self._others(make)
+        return self.of(NAMES, make)
 
     def acting(self, data: Acting) -> Others:
         """Players of an acting problem."""
@@ -61,7 +61,7 @@ class Selection:
             )
             return act
 
-        return self._others(make)
+        return self.of(NAMES, make)
 
     def returns(self, op: str, steps: Steps, wanted: torch.Tensor) -> Others:
         """Calls that give what an op does, `[B, T, 1]`; `wanted` is that, `[T, B]`."""
@@ -71,9 +71,10 @@ class Selection:
             torch.testing.assert_close(call()[..., 0].t(), wanted, atol=1e-4, rtol=1e-4)
             return call
 
-        return self._others(make, RETURNS)
+        return self.of(RETURNS, make)
 
-    def _others(self, make: Callable[[Any], Call], names: Mapping[str, str] = NAMES) -> Others:
+    def of(self, names: Mapping[str, str], make: Callable[[Any], Call]) -> Others:
+        """What `make` makes of each of these modules, where peers are wanted."""
         others = Others({}, {})
         for module, name in names.items() if self._wanted else ():
             try:

@@ -36,8 +36,8 @@ class TabularQ:
     `num_timesteps`; so saving, loading and learning equals learning straight on, call for call.
 
     Args:
-        env: an environment's id, several of them, an environment or a vector environment, with `Discrete` actions and `Discrete`,
-            `MultiDiscrete` or a `Tuple` of `Discrete` observations (numbered in one row).
+        env: an environment's id, several of them (lanes in equal parts), an environment or a vector environment, with
+            `Discrete` actions and `Discrete`, `MultiDiscrete` or a `Tuple` of `Discrete` observations.
         algorithm: "q" (Watkins), "sarsa", "expected_sarsa", "double_q" (van Hasselt) or "q_lambda" (Watkins's, with
             replacing traces, `num_envs` tables of them; it wants a smaller learning rate, as every step of every lane
             moves all that led there).
