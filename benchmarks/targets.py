@@ -131,6 +131,8 @@ def _targets() -> list[Target]:
     for width, mean in (("fp32", 6.0), ("bf16", 3.0)):
         measure = _time_ratio("bf16 training", width)
         found.append(Target("bf16 training, LSTM", f"{width} `nn.Embedding` + `nn.LSTM`", measure, mean))
+    split = _time_ratio("split fp32 training")
+    found.append(Target("training in split fp32, H ≥ 256 (AMX)", "our own fp32", split, 2.0, 2.0))
     found.append(Target("2 threads, B ≥ 32", "our own 1 thread", _time_ratio("threads"), 1.6))
     for sizes, fits, mean in (("H = 256", lambda H: H == 256, 0.8), ("H ≥ 512", lambda H: H >= 512, 0.85)):
         of_mm, of_fma = _efficiency(fits, _share_of_mm), _efficiency(fits, lambda record: record["share_of_fma"])

@@ -1,9 +1,8 @@
 // torch ops of the linear map (pyagent/ops/linear.py has the maths and the shapes), split over output rows only. With
-// `split`, operands of float32 are multiplied as sums of two Bf16.
+// `split`, operands of float32 are multiplied as sums of two Bf16, where the target has a kernel for that.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
-#include <type_traits>
 
 #include "core/dispatch.h"
 #include "multiply.h"
@@ -17,11 +16,10 @@ void check_matrix(const char* name, const Tensor& tensor) {
   STD_TORCH_CHECK(tensor.dim() == 2, name, ": got ", tensor.dim(), " dimensions, want 2");
 }
 
+// A small product takes longer to split than to compute.
 template <class T>
-void multiply(const MatmulArgs<T>& p, bool split) {
-  if constexpr (std::is_same_v<T, float>)
-    if (split) return multiply_split(p);
-  multiply(p);
+void multiply_large_split(const MatmulArgs<T>& p, bool split) {
+  multiply(p, split && p.M >= 32 && p.N >= 32);
 }
 
 template <class T>
@@ -37,7 +35,7 @@ Tensor forward(const Tensor& input, const Tensor& weight, const OptionalTensor& 
   p.b = {b.get(), K, nullptr}, p.b_transposed = true;
   p.bias = held_bias.get();
   write_to(p, data<T>(output)), p.c_stride = N;
-  multiply(p, split);
+  multiply_large_split(p, split);
   return output;
 }
 
@@ -57,14 +55,14 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& in
     p.a = {g.get(), N, nullptr};
     p.b = {w.get(), K, nullptr};
     write_to(p, data<T>(grad_input));
-    multiply(p, split);
+    multiply_large_split(p, split);
   }
   if (need_weight) {
     p.M = N, p.K = M;
     p.a = {g.get(), N, nullptr}, p.a_transposed = true;
     p.b = {x.get(), K, nullptr};
     write_to(p, data<T>(grad_weight));
-    multiply(p, split);
+    multiply_large_split(p, split);
   }
   if (need_bias) add_rows(RowSumArgs<T>{g.get(), N, M, nullptr, data<Real<T>>(grad_bias), 0}, N);
   return {grad_input, grad_weight, grad_bias};

@@ -1,5 +1,5 @@
 // torch ops of the recurrence (pyagent/ops/recurrence.py has the maths and the shapes): check, allocate, split over
-// lanes.
+// lanes. With `split`, products of float32 are of sums of two Bf16, where the target has kernels for that.
 #include <torch/csrc/stable/library.h>
 
 #include <numeric>
@@ -28,7 +28,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& rows, c
                                                            const Tensor& weight_hh, const OptionalTensor& bias_hn,
                                                            const OptionalTensor& h_0, const OptionalTensor& c_0,
                                                            const OptionalTensor& reset, const OptionalTensor& lengths,
-                                                           int64_t cell, bool save) {
+                                                           int64_t cell, bool save, bool split) {
   const Sizes s = sizes_of(rows, row_index, cell);
   const SequenceInputs<T> inputs(s, weight_hh, h_0, c_0, reset, lengths);
   const Argument<T> held_rows("rows", rows, row_index ? Shape{rows.size(0), s.G * s.H} : Shape{s.T, s.B, s.G * s.H}),
@@ -41,7 +41,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& rows, c
   Tensor gates = keep ? new_tensor<T>({s.T, s.B, saved_gates_of(cell) * s.H}) : new_tensor<T>({0});
   Tensor cells = keep && lstm ? new_tensor<T>({s.T, s.B, s.H}) : new_tensor<T>({0});
 
-  const auto packed = packed_forward(cell, s.H, inputs.weight_hh.get());
+  const SequenceKernels<T>& kernels = sequence_kernels<T>(split);
+  const auto packed = packed_forward(kernels, cell, s.H, inputs.weight_hh.get());
   ForwardArgs<T> args{};
   inputs.describe(args, cell);
   args.rows = held_rows.get(), args.row_index = held_index.get(), args.bias_hn = held_bias.get();
@@ -50,7 +51,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& rows, c
   args.gates = keep ? data<T>(gates) : nullptr;
   args.cells = keep && lstm ? data<T>(cells) : nullptr;
   if (lstm && !keep) copy_or_zero(args.c_0, s.B * s.H, args.c);
-  run_lanes<T>(kernels<T>().recurrence_forward, args);
+  run_lanes(kernels, kernels.recurrence_forward, args);
   copy_final_state(args, data<const T>(output), args.h_0, data<T>(h_n));
   if (keep && lstm) copy_final_state(args, data<const T>(cells), args.c_0, data<T>(c_n));
   return {output, h_n, c_n, gates, cells};
@@ -61,7 +62,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const OptionalTensor& grad_output, const OptionalTensor& grad_h_n, const OptionalTensor& grad_c_n, int64_t num_rows,
     const OptionalTensor& row_index, const Tensor& weight_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
     const OptionalTensor& reset, const OptionalTensor& lengths, const Tensor& output, const Tensor& gates,
-    const Tensor& cells, int64_t cell, bool need_rows, bool need_weight, bool need_state) {
+    const Tensor& cells, int64_t cell, bool need_rows, bool need_weight, bool need_state, bool split) {
   check_cell(cell);
   STD_TORCH_CHECK(output.dim() == 3, "output: got ", output.dim(), " dimensions, want 3");
   STD_TORCH_CHECK(num_rows >= 0, "num_rows: got ", num_rows, ", want 0 or more");
@@ -82,7 +83,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   Tensor grad_h_0 = need_state ? new_tensor<T>({s.B, s.H}) : new_tensor<T>({0});
   Tensor grad_c_0 = need_state && lstm ? new_tensor<T>({s.B, s.H}) : new_tensor<T>({0});
 
-  const auto packed = packed_backward(cell, s.H, inputs.weight_hh.get());
+  const SequenceKernels<T>& kernels = sequence_kernels<T>(split);
+  const auto packed = packed_backward(kernels, cell, s.H, inputs.weight_hh.get());
   const auto grad_gates = scratch<T>(s.T * s.B * gate_gradients_of(cell) * s.H), carry = scratch<T>(s.B * s.H);
   BackwardArgs<T> args{};
   inputs.describe(args, cell);
@@ -93,9 +95,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   args.grad_gates = grad_gates.get(), args.carry = carry.get();
   args.grad_h_0 = need_state ? data<T>(grad_h_0) : nullptr;
   args.grad_c_0 = need_state && lstm ? data<T>(grad_c_0) : nullptr;
-  run_lanes<T>(kernels<T>().recurrence_backward, args);
+  run_lanes(kernels, kernels.recurrence_backward, args);
 
-  if (need_weight) add_weight_gradient(args, false, data<T>(grad_weight));
+  if (need_weight) add_weight_gradient(args, split, false, data<T>(grad_weight));
   if (need_weight && gru) add_bias_hn_gradient(args, data<T>(grad_bias_hn));
   Tensor grad_rows =
       row_index ? zero_tensor<T>(need_rows, {num_rows, s.G * s.H}) : zero_tensor<T>(need_rows, {s.T, s.B, s.G * s.H});
@@ -112,9 +114,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward_of_any_dtype(
     const Tensor& rows, const OptionalTensor& row_index, const Tensor& weight_hh, const OptionalTensor& bias_hn,
     const OptionalTensor& h_0, const OptionalTensor& c_0, const OptionalTensor& reset, const OptionalTensor& lengths,
-    int64_t cell, bool save) {
+    int64_t cell, bool save, bool split) {
   return with_dtype("rows", rows, [&](auto zero) {
-    return forward<decltype(zero)>(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save);
+    return forward<decltype(zero)>(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save, split);
   });
 }
 
@@ -122,10 +124,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_any_dtype(
     const OptionalTensor& grad_output, const OptionalTensor& grad_h_n, const OptionalTensor& grad_c_n, int64_t num_rows,
     const OptionalTensor& row_index, const Tensor& weight_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
     const OptionalTensor& reset, const OptionalTensor& lengths, const Tensor& output, const Tensor& gates,
-    const Tensor& cells, int64_t cell, bool need_rows, bool need_weight, bool need_state) {
+    const Tensor& cells, int64_t cell, bool need_rows, bool need_weight, bool need_state, bool split) {
   return with_dtype("output", output, [&](auto zero) {
     return backward<decltype(zero)>(grad_output, grad_h_n, grad_c_n, num_rows, row_index, weight_hh, h_0, c_0, reset,
-                                    lengths, output, gates, cells, cell, need_rows, need_weight, need_state);
+                                    lengths, output, gates, cells, cell, need_rows, need_weight, need_state, split);
   });
 }
 
@@ -135,11 +137,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_any_dtype(
 STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
   m.def(
       "recurrence_forward(Tensor rows, Tensor? row_index, Tensor weight_hh, Tensor? bias_hn, Tensor? h_0, "
-      "Tensor? c_0, Tensor? reset, Tensor? lengths, int cell, bool save) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor? c_0, Tensor? reset, Tensor? lengths, int cell, bool save, bool split=False) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "recurrence_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, SymInt num_rows, "
       "Tensor? row_index, Tensor weight_hh, Tensor? h_0, Tensor? c_0, Tensor? reset, Tensor? lengths, Tensor output, "
-      "Tensor gates, Tensor cells, int cell, bool need_rows, bool need_weight, bool need_state) "
+      "Tensor gates, Tensor cells, int cell, bool need_rows, bool need_weight, bool need_state, "
+      "bool split=False) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 

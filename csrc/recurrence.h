@@ -56,27 +56,30 @@ struct SequenceInputs {
 
 // W_hh in the order in which a pass reads it.
 template <class T>
-std::unique_ptr<T, Free> packed_forward(int64_t cell, int64_t H, const T* weight_hh) {
-  auto packed = scratch<T>(kernels<T>().packed_forward_size(cell, H));
-  kernels<T>().pack_forward(cell, H, weight_hh, packed.get());
+std::unique_ptr<T, Free> packed_forward(const SequenceKernels<T>& kernels, int64_t cell, int64_t H,
+                                        const T* weight_hh) {
+  auto packed = scratch<T>(kernels.packed_forward_size(cell, H));
+  kernels.pack_forward(cell, H, weight_hh, packed.get());
   return packed;
 }
 
 template <class T>
-std::unique_ptr<T, Free> packed_backward(int64_t cell, int64_t H, const T* weight_hh) {
-  auto packed = scratch<T>(kernels<T>().packed_backward_size(cell, H));
-  kernels<T>().pack_backward(cell, H, weight_hh, packed.get());
+std::unique_ptr<T, Free> packed_backward(const SequenceKernels<T>& kernels, int64_t cell, int64_t H,
+                                         const T* weight_hh) {
+  auto packed = scratch<T>(kernels.packed_backward_size(cell, H));
+  kernels.pack_backward(cell, H, weight_hh, packed.get());
   return packed;
 }
 
-// A pass over time, lanes split over threads, which meet once.
+// A pass over time, one of the kernels, lanes split over threads, which meet once.
 template <class T, class Args>
-void run_lanes(void (*kernel)(const Args&, int64_t, int64_t, void*), const Args& args) {
+void run_lanes(const SequenceKernels<T>& kernels, void (*pass)(const Args&, int64_t, int64_t, void*),
+               const Args& args) {
   if (args.H == 0) return;  // however long: nothing to compute
-  const int64_t lane_bytes = kernels<T>().recurrence_scratch_bytes(1, args.cell, args.H);
+  const int64_t lane_bytes = kernels.recurrence_scratch_bytes(1, args.cell, args.H);
   const auto memory = scratch<char>(args.B * lane_bytes);
   parallel_over(args.B, 2 * args.T_ * args.B * gates_of(args.cell) * args.H * (args.H + 16),
-                [&](int64_t begin, int64_t end) { kernel(args, begin, end, memory.get() + begin * lane_bytes); });
+                [&](int64_t begin, int64_t end) { pass(args, begin, end, memory.get() + begin * lane_bytes); });
 }
 
 // As it is, or zeros.
@@ -101,7 +104,7 @@ void copy_final_state(const RecurrenceArgs<T>& p, const U* history, const U* ini
 // grad_weight = (with `add`, +=) the gradients of W_hh's products times the states they were made from: rows of zeros
 // where a reset replaced them.
 template <class T>
-void add_weight_gradient(const BackwardArgs<T>& args, bool add, Real<T>* grad_weight) {
+void add_weight_gradient(const BackwardArgs<T>& args, bool split, bool add, Real<T>* grad_weight) {
   if (args.H == 0) return;
   const int64_t T_ = args.T_, B = args.B, H = args.H, stride = gate_gradients_of(args.cell) * H;
   const T* zeros = reinterpret_cast<const T*>(args.zeros);
@@ -117,7 +120,7 @@ void add_weight_gradient(const BackwardArgs<T>& args, bool add, Real<T>* grad_we
   p.b = {nullptr, 0, h_prev.data()};
   p.c = grad_weight, p.c_stride = H;
   p.accumulate = add;
-  multiply(p);
+  multiply(p, split);
 }
 
 // Of the GRU, grad_bias_hn += the gradients of its third gate.

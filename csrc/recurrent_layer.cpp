@@ -3,6 +3,8 @@
 //
 // Time is cut into segments where that saves memory: so that the rows of a few steps exist at a time where no gates are
 // kept, and so that the gates of one segment at a time are made again where the backward pass finds none.
+//
+// With `split`, products of float32 are of sums of two Bf16, where the target has kernels for that.
 #include "recurrent_layer.h"
 
 #include <torch/csrc/stable/library.h>
@@ -48,7 +50,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer
   const int64_t cells_kept = keep ? T_ : (std::max<int64_t>(T_, 1) - 1) / std::max<int64_t>(every, 1);
   Tensor cells = new_tensor<R>(lstm && every > 0 ? Shape{cells_kept, B, H} : Shape{0});
 
-  const auto packed = packed_forward(cell, H, layer.weight_hh());
+  const auto packed = packed_forward(layer.kernels(), cell, H, layer.weight_hh());
   ForwardArgs<T> whole{};
   layer.describe(whole);
   whole.packed_hh = packed.get();
@@ -81,7 +83,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Layer<T>& layer
       layer.project(at, steps * B, made, args.row_stride);
       args.rows = made;
     }
-    run_lanes<T>(kernels<T>().recurrence_forward, args);
+    run_lanes(layer.kernels(), layer.kernels().recurrence_forward, args);
   }
   copy_final_state(whole, data<const T>(output), whole.h_0, data<T>(h_n));
   if (keep && lstm) copy_final_state(whole, data<const R>(cells), whole.c_0, data<R>(c_n));
@@ -130,14 +132,14 @@ void add_projection_gradients(const Layer<T>& layer, const MatrixRows<T>& inputs
       q.M = count, q.K = columns;
       q.b = {layer.weight_ih() + to * E, E, nullptr};
       write_to(q, grad_input), q.accumulate = to > 0;
-      multiply(q);
+      multiply(q, layer.split());
     }
     if (grads.weight_ih.dim() == 2) {
       p.M = columns, p.K = count;
       p.a_transposed = true;
       p.b = inputs;
       p.c = data<Real<T>>(grads.weight_ih) + to * E, p.accumulate = add_to_weights;
-      multiply(p);
+      multiply(p, layer.split());
     }
     if (grads.bias_ih.numel() > 0)
       add_rows(RowSumArgs<T>{grad_rows + from, stride, count, nullptr, data<Real<T>>(grads.bias_ih) + to, 0}, columns);
@@ -184,7 +186,7 @@ class Gates {
     const auto [T_, B, H, G] = layer.size();
     if (saved_gates_ || saved_gates_of(layer.cell()) == 0) return;
     const int64_t places = std::min(segment, T_) * B;
-    packed_ = packed_forward(layer.cell(), H, layer.weight_hh());
+    packed_ = packed_forward(layer.kernels(), layer.cell(), H, layer.weight_hh());
     made_gates_ = scratch<T>(places * saved_gates_of(layer.cell()) * H);
     made_cells_ = scratch<Real<T>>(layer.cell() == kLstm ? places * H : 0);
     made_output_ = scratch<T>(places * H);
@@ -211,7 +213,7 @@ class Gates {
       layer_.project(at, args.T_ * args.B, again.gates, saved);
       again.rows = again.gates, again.row_stride = saved;
     }
-    run_lanes<T>(kernels<T>().recurrence_forward, again);
+    run_lanes(layer_.kernels(), layer_.kernels().recurrence_forward, again);
     args.gates = again.gates, args.cells = again.cells;
     return again.gates;
   }
@@ -253,7 +255,7 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
   const Argument<R> held_cells("cells", lstm && (save_all || every > 1) ? OptionalTensor(cells) : std::nullopt,
                                {cells_kept, B, H});
 
-  const auto packed = packed_backward(cell, H, layer.weight_hh());
+  const auto packed = packed_backward(layer.kernels(), cell, H, layer.weight_hh());
   const auto carry = scratch<R>(B * H);
   const auto own_gradients = scratch<T>(saved > 0 ? 0 : std::min(segment, T_) * B * width);
   const auto grad_rows = scratch<R>(layer.reads_tokens() ? layer.rows() * layer.width() : 0);
@@ -284,9 +286,9 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
     args.grad_output = grad_output ? held_grad_output.get() + at * H : nullptr;
     args.grad_gates = made ? made : own_gradients.get();
     if (need_state || begin > 0) args.grad_h_0 = flow_h, args.grad_c_0 = flow_c;
-    run_lanes<T>(kernels<T>().recurrence_backward, args);
+    run_lanes(layer.kernels(), layer.kernels().recurrence_backward, args);
 
-    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, later, data<R>(grads.weight_hh));
+    if (grads.weight_hh.dim() == 2) add_weight_gradient(args, layer.split(), later, data<R>(grads.weight_hh));
     if (grads.bias_hh.numel() > 0 && cell == kGru) add_bias_hn_gradient(args, data<R>(grads.bias_hh) + 2 * H);
     if (layer.reads_tokens())
       add_row_gradients(cell, H, args.grad_gates, steps * B, args.row_index, grad_rows.get());
@@ -305,10 +307,10 @@ Gradients<T> backward(const Layer<T>& layer, const OptionalTensor& grad_output, 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> forward_of_any_dtype(
     const Tensor& input, const OptionalTensor& embedding, const Tensor& weight_ih, const Tensor& weight_hh,
     const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
-    const OptionalTensor& reset, const OptionalTensor& lengths, int64_t cell, int64_t every) {
+    const OptionalTensor& reset, const OptionalTensor& lengths, int64_t cell, int64_t every, bool split) {
   return with_any_dtype("weight_ih", weight_ih, [&](auto zero) {
     const Layer<decltype(zero)> layer(input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset,
-                                      lengths, cell);
+                                      lengths, cell, split);
     return forward(layer, every);
   });
 }
@@ -319,10 +321,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_a
     const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& h_0, const OptionalTensor& c_0,
     const OptionalTensor& reset, const OptionalTensor& lengths, const Tensor& output, const OptionalTensor& gates,
     const Tensor& cells, int64_t cell, int64_t every, int64_t padding_idx, bool need_input, bool need_weight_ih,
-    bool need_weight_hh, bool need_bias, bool need_state) {
+    bool need_weight_hh, bool need_bias, bool need_state, bool split) {
   return with_any_dtype("weight_ih", weight_ih, [&](auto zero) {
     const Layer<decltype(zero)> layer(input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset,
-                                      lengths, cell);
+                                      lengths, cell, split);
     LayerGradients<decltype(zero)> grads(layer, need_input, need_weight_ih, need_weight_hh, need_bias, need_state);
     return backward(layer, grad_output, grad_h_n, grad_c_n, output, gates, cells, every, padding_idx, grads);
   });
@@ -334,14 +336,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward_of_a
 STABLE_TORCH_LIBRARY_FRAGMENT(pyagent, m) {
   m.def(
       "recurrent_layer_forward(Tensor input, Tensor? embedding, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
-      "Tensor? bias_hh, Tensor? h_0, Tensor? c_0, Tensor? reset, Tensor? lengths, int cell, int every) "
+      "Tensor? bias_hh, Tensor? h_0, Tensor? c_0, Tensor? reset, Tensor? lengths, int cell, int every, "
+      "bool split=False) "
       "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "recurrent_layer_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor input, "
       "Tensor? embedding, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h_0, "
       "Tensor? c_0, Tensor? reset, Tensor? lengths, Tensor output, Tensor(a!)? gates, Tensor cells, int cell, "
       "int every, int padding_idx, bool need_input, bool need_weight_ih, bool need_weight_hh, bool need_bias, "
-      "bool need_state) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "bool need_state, bool split=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pyagent, CPU, m) {

@@ -15,8 +15,9 @@ class Layer {
  public:
   Layer(const Tensor& input, const OptionalTensor& embedding, const Tensor& weight_ih, const Tensor& weight_hh,
         const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, const OptionalTensor& h_0,
-        const OptionalTensor& c_0, const OptionalTensor& reset, const OptionalTensor& lengths, int64_t cell)
+        const OptionalTensor& c_0, const OptionalTensor& reset, const OptionalTensor& lengths, int64_t cell, bool split)
       : cell_(cell),
+        split_(split),
         size_(sizes_of(input, embedding, weight_hh, cell)),
         E_(weight_ih.dim() == 2 ? weight_ih.size(1) : -1),
         sequence_(size_, weight_hh, h_0, c_0, reset, lengths),
@@ -40,6 +41,8 @@ class Layer {
 
   const Sizes& size() const { return size_; }
   int64_t cell() const { return cell_; }
+  bool split() const { return split_; }
+  const SequenceKernels<T>& kernels() const { return sequence_kernels<T>(split_); }
   int64_t width() const { return size_.G * size_.H; }
   int64_t input_size() const { return E_; }
   int64_t vocabulary() const { return V_; }
@@ -71,7 +74,7 @@ class Layer {
     p.b = {weight_ih_.get(), E_, nullptr}, p.b_transposed = true;
     p.bias = bias_.get();
     write_to(p, rows), p.c_stride = stride;
-    multiply(p);
+    multiply(p, split_);
   }
 
  private:
@@ -101,6 +104,7 @@ class Layer {
   }
 
   int64_t cell_;
+  bool split_;
   Sizes size_;
   int64_t E_, V_ = 0, R_ = 0;
   SequenceInputs<T> sequence_;

@@ -29,14 +29,19 @@ PYAGENT_INLINE Pairs load_halves(const Bf16* p) {
 #endif
 }
 
+// The upper halves of what is nearest, whatever in the lower ones.
+PYAGENT_INLINE Pairs nearest_bits(Vec<float> v) {
+  const Pairs bits = (Pairs)v;
+  const Pairs nearest = bits + 0x7fff + ((bits >> 16) & 1), quiet = bits | 0x400000;
+  return v == v ? nearest : quiet;
+}
+
 PYAGENT_INLINE Halves rounded(Vec<float> v) {
 #if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
   // Of denormals this makes zeros, as the products on the same processors do.
   return (Halves)_mm512_cvtneps_pbh((__m512)v);
 #else
-  const Pairs bits = (Pairs)v;
-  const Pairs nearest = bits + 0x7fff + ((bits >> 16) & 1), quiet = bits | 0x400000;
-  return __builtin_convertvector((v == v ? nearest : quiet) >> 16, Halves);
+  return __builtin_convertvector(nearest_bits(v) >> 16, Halves);
 #endif
 }
 
@@ -104,8 +109,38 @@ PYAGENT_INLINE void store_first(Bf16* p, Vec<float> v, All) { store(p, v); }
 
 PYAGENT_INLINE Pairs broadcast_pair(const Bf16* p) { return *reinterpret_cast<const UnalignedPair*>(p) | Pairs{}; }
 
+// The same rounding, as floats.
+PYAGENT_INLINE Vec<float> nearest(Vec<float> v) {
+#if defined(__AVX512BF16__) && PYAGENT_VECTOR_BYTES == 64
+  return (Vec<float>)((Pairs)_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)rounded(v)) << 16);
+#else
+  return (Vec<float>)(nearest_bits(v) & 0xffff0000);
+#endif
+}
+
 PYAGENT_INLINE Vec<float> even(Pairs x) { return (Vec<float>)(x << 16); }
 PYAGENT_INLINE Vec<float> odd(Pairs x) { return (Vec<float>)(x & 0xffff0000); }
+
+template <int... lane>
+struct Lanes {};
+
+template <int count, int... lane>
+struct FirstLanes : FirstLanes<count - 1, count - 1, lane...> {};
+
+template <int... lane>
+struct FirstLanes<0, lane...> {
+  using Type = Lanes<lane...>;
+};
+
+// Lanes of a and b by index: those of b follow those of a.
+template <int... index>
+PYAGENT_INLINE Pairs shuffle(Pairs a, Pairs b, Lanes<index...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, index...);
+#else
+  return __builtin_shuffle(a, b, Pairs{index...});
+#endif
+}
 
 // sum + x_even w_even + x_odd w_odd.
 PYAGENT_INLINE Vec<float> dot_pairs(Pairs x, Pairs w, Vec<float> sum) {

@@ -244,10 +244,6 @@ template <>
 struct Kernels<Bf16> : SequenceKernels<Bf16> {
   void (*widen)(const Bf16* from, int64_t count, float* to);
   void (*narrow)(const float* from, int64_t count, Bf16* to);  // rounds
-  // A matrix of floats as the first or second operand of a product three times as deep (split_bf16.inl.h): [rows, 3,
-  // columns], or [3, rows, columns] where rows run over k. Rows in the range.
-  void (*split)(const MatrixRows<float>& x, int64_t rows, int64_t columns, bool k_outside, bool second, Bf16* to,
-                int64_t r_begin, int64_t r_end);
 };
 
 struct FloatKernels {
@@ -260,6 +256,7 @@ struct Target {
   const char* isa;
   const FloatKernels* floats;
   Kernels<Bf16> bf16;
+  const SequenceKernels<float>* split;  // floats multiplied as sums of two Bf16; null where that would be slower
 };
 
 extern const Target kBaseline;

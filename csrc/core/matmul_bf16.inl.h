@@ -1,4 +1,4 @@
-// Matrix products of Bf16, summed in float.
+// Matrix products of Bf16, and on tiles of floats by parts, summed in float.
 //
 // Blocks of B are packed into panels of pairs; rows of A are read where they lie, or packed where they are not
 // contiguous in k. Every element of C is one chain over k, so the result does not depend on how rows are split. Where k
@@ -39,78 +39,92 @@ struct PairBlock {
   float* sums;       // [row of the chunk][kPairBlockColumns], unless both
 };
 
-struct PairRows {
-  const Bf16* data;
-  int64_t stride;
-};
-
 bool takes_dot_products(const MatmulArgs<Bf16>& p) { return p.M <= kFewRows && p.b_transposed && !p.a_transposed; }
 
-int64_t matmul_scratch(const MatmulArgs<Bf16>& p) {
-  if (takes_dot_products(p)) return 0;
+template <class T>
+int64_t pair_matmul_scratch(const MatmulArgs<T>& p) {
   const int64_t pairs = kPairBlockColumns * kPairDepth + kPairBlockRows * kPairRowStride;
   const int64_t sums = p.K > kPairDepth ? at_most(p.M, kChunkRows) * kPairBlockColumns : 0;
-  return pairs * 2 + sums * 4;
+  return pairs * 2 * kParts<T, Bf16> + sums * 4;
 }
 
-void pack_panels(const MatmulArgs<Bf16>& p, int64_t n_begin, int64_t columns, int64_t k, int64_t depth, Bf16* panels) {
-  for (int64_t n = 0; n < columns; n += kPairColumns, panels += depth_in_panel(depth) * kPairColumns) {
-    if (p.b_transposed) {
-      for (int64_t j = 0; j < kPairColumns; j += kLanes) {
-        const auto row = [&](int64_t column) { return row_of(p.b, n_begin + n + j + column) + k; };
-        pack_across(row, columns - n - j, depth, panels + 2 * j, 2 * kPairColumns);
+int64_t matmul_scratch(const MatmulArgs<Bf16>& p) { return takes_dot_products(p) ? 0 : pair_matmul_scratch(p); }
+
+// Of floats, panels of high and of low parts in turns.
+template <class T>
+void pack_panels(const MatmulArgs<T>& p, int64_t n_begin, int64_t columns, int64_t k, int64_t depth, Bf16* panels) {
+  for (int64_t n = 0; n < columns; n += kPairColumns)
+    for (int part = 0; part < kParts<T, Bf16>; ++part, panels += depth_in_panel(depth) * kPairColumns) {
+      if (p.b_transposed) {
+        for (int64_t j = 0; j < kPairColumns; j += kLanes) {
+          const auto row = [&](int64_t column) { return row_of(p.b, n_begin + n + j + column) + k; };
+          pack_across(row, columns - n - j, depth, part, panels + 2 * j, 2 * kPairColumns);
+        }
+      } else {
+        const auto row = [&](int64_t i) { return row_of(p.b, k + i) + n_begin + n; };
+        pack_along<kPairVectors>(row, columns - n, depth, part, panels);
       }
-    } else {
-      const auto row = [&](int64_t i) { return row_of(p.b, k + i) + n_begin + n; };
-      pack_along<kPairVectors>(row, columns - n, depth, panels);
+      for (int64_t i = (depth + 1) / 2 * 2 * kPairColumns; i < depth_in_panel(depth) * kPairColumns; ++i)
+        panels[i] = {};
     }
-    for (int64_t i = (depth + 1) / 2 * 2 * kPairColumns; i < depth_in_panel(depth) * kPairColumns; ++i) panels[i] = {};
-  }
 }
 
 // A's rows m..m + count at k..k + depth, followed by zeros up to a multiple of kDepthUnit.
-PairRows rows_in_k(const MatmulArgs<Bf16>& p, int64_t m, int64_t count, int64_t k, int64_t depth, Bf16* packed) {
+template <class T>
+PairRows rows_in_k(const MatmulArgs<T>& p, int64_t m, int64_t count, int64_t k, int64_t depth, Bf16* packed) {
+  constexpr int64_t kPart = kPairBlockRows * kPairRowStride;
+  if constexpr (kParts<T, Bf16> == 1) {
 #if defined(PYAGENT_TILES)
-  const bool readable = depth % kDepthUnit == 0;
+    const bool readable = depth % kDepthUnit == 0;
 #else
-  const bool readable = true;
+    const bool readable = true;
 #endif
-  if (p.a_transposed) {
-    pack_columns([&](int64_t i) { return row_of(p.a, k + i) + m; }, count, depth, packed, kPairRowStride);
-  } else if (p.a.rows || !readable) {
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t j = 0; j < depth; j += 2 * kLanes)
-        store_pairs(packed + i * kPairRowStride + j, load_first_pairs(row_of(p.a, m + i) + k + j, depth - j));
-  } else {
-    return {p.a.data + m * p.a.stride + k, p.a.stride};
+    if (readable && !p.a_transposed && !p.a.rows) return {p.a.data + m * p.a.stride + k, p.a.stride, 0};
   }
-  return {packed, kPairRowStride};
+  if (p.a_transposed) {
+    const auto row = [&](int64_t i) { return row_of(p.a, k + i) + m; };
+    for (int part = 0; part < kParts<T, Bf16>; ++part)
+      pack_columns(row, count, depth, part, packed + part * kPart, kPairRowStride);
+  } else {
+    for (int64_t i = 0; i < count; ++i) copy_row(row_of(p.a, m + i) + k, depth, packed + i * kPairRowStride, kPart);
+  }
+  return {packed, kPairRowStride, kPart};
+}
+
+template <class C>
+PYAGENT_INLINE void store_sum(C* c, bool accumulate, Vec<float> sum, int64_t count) {
+  store_first(c, accumulate ? load_first(c, count) + sum : sum, count);
+}
+
+PYAGENT_INLINE void store_c(const MatmulArgs<float>& p, int64_t m, int64_t n, Vec<float> sum, int64_t count) {
+  store_sum(p.c + m * p.c_stride + n, p.accumulate, sum, count);
 }
 
 PYAGENT_INLINE void store_c(const MatmulArgs<Bf16>& p, int64_t m, int64_t n, Vec<float> sum, int64_t count) {
-  const int64_t at = m * p.c_stride + n;
   if (p.c)
-    store_first<float>(p.c + at, p.accumulate ? load_first(p.c + at, count) + sum : sum, count);
+    store_sum(p.c + m * p.c_stride + n, p.accumulate, sum, count);
   else
-    store_first(p.rounded_c + at, p.accumulate ? load_first(p.rounded_c + at, count) + sum : sum, count);
+    store_sum(p.rounded_c + m * p.c_stride + n, p.accumulate, sum, count);
 }
 
 #if defined(PYAGENT_TILES)
 
 // C's rows m..m + count, from the rows of A; `chunk_row` of the waiting sums is the first of them.
-void multiply_rows(const MatmulArgs<Bf16>& p, const PairBlock& block, PairRows a, int64_t m, int64_t count,
+template <class T>
+void multiply_rows(const MatmulArgs<T>& p, const PairBlock& block, PairRows a, int64_t m, int64_t count,
                    int64_t chunk_row) {
   alignas(64) float tiles[2 * kTileRows * kPairColumns];
   const bool waits = !(block.first && block.last);
   const int64_t stride = waits ? kPairBlockColumns : kPairColumns;
+  PairRows panel = {block.panels, 2 * kPairColumns, depth_in_panel(block.depth) * kPairColumns};
   int64_t configured = 0;
-  for (int64_t n = 0; n < block.columns; n += kPairColumns)
+  for (int64_t n = 0; n < block.columns; n += kPairColumns, panel.data += kParts<T, Bf16> * panel.low)
     for (int64_t i = 0; i < count; i += 2 * kTileRows) {
       const int64_t rows = at_most(count - i, 2 * kTileRows);
       if (rows != configured) configure_tile_rows(configured = rows);
       float* const sums = waits ? block.sums + (chunk_row + i) * stride + n : tiles;
-      accumulate_tiles<kPairVectors>(rows, block.first, sums, stride, a.data + i * a.stride, a.stride,
-                                     block.panels + n * depth_in_panel(block.depth), 2 * kPairColumns, block.depth);
+      const PairRows group = {a.data + i * a.stride, a.stride, a.low};
+      accumulate_tiles<kParts<T, Bf16>, kPairVectors>(rows, block.first, sums, stride, group, panel, block.depth);
       if (!block.last) continue;
       for (int64_t j = 0; j < kPairColumns && n + j < block.columns; j += kLanes) {
         const int64_t column = block.n + n + j, left = block.columns - n - j;
@@ -189,18 +203,19 @@ void dot_products(const MatmulArgs<Bf16>& p, int64_t m_begin, int64_t m_end) {
   }
 }
 
-void set_to_bias(const MatmulArgs<Bf16>& p, int64_t m_begin, int64_t m_end) {
+template <class T>
+void set_to_bias(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end) {
   for (int64_t m = m_begin; m < m_end; ++m)
     for (int64_t n = 0; n < p.N; n += kLanes)
       store_c(p, m, n, p.bias ? load_first(p.bias + n, p.N - n) : Vec<float>{}, p.N - n);
 }
 
-void matmul(const MatmulArgs<Bf16>& p, int64_t m_begin, int64_t m_end, void* scratch) {
-  if (takes_dot_products(p)) return dot_products(p, m_begin, m_end);
+template <class T>
+void pair_matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratch) {
   if (p.K == 0) return set_to_bias(p, m_begin, m_end);
   Bf16* panels = static_cast<Bf16*>(scratch);
-  Bf16* packed_rows = panels + kPairBlockColumns * kPairDepth;
-  float* sums = reinterpret_cast<float*>(packed_rows + kPairBlockRows * kPairRowStride);
+  Bf16* packed_rows = panels + kParts<T, Bf16> * kPairBlockColumns * kPairDepth;
+  float* sums = reinterpret_cast<float*>(packed_rows + kParts<T, Bf16> * kPairBlockRows * kPairRowStride);
   // Where no sums wait there is no need for chunks.
   const int64_t chunk = p.K > kPairDepth ? kChunkRows : m_end - m_begin;
   for (int64_t begin = m_begin; begin < m_end; begin += chunk) {
@@ -216,6 +231,11 @@ void matmul(const MatmulArgs<Bf16>& p, int64_t m_begin, int64_t m_end, void* scr
         }
       }
   }
+}
+
+void matmul(const MatmulArgs<Bf16>& p, int64_t m_begin, int64_t m_end, void* scratch) {
+  if (takes_dot_products(p)) return dot_products(p, m_begin, m_end);
+  pair_matmul(p, m_begin, m_end, scratch);
 }
 
 void sum_rows(const RowSumArgs<Bf16>& p, int64_t c_begin, int64_t c_end) {

@@ -1,32 +1,11 @@
-// Panels of pairs, filled from matrices of Bf16 that are contiguous in k or in the columns, a vector of columns at a
-// time.
+// Panels of pairs, filled from matrices of Bf16, or of one part of floats, that are contiguous in k or in the columns,
+// a vector of columns at a time.
 #pragma once
 
-#include "core/bf16.h"
+#include "core/split_bf16.inl.h"
 
 namespace pyagent {
 namespace {
-
-template <int... lane>
-struct Lanes {};
-
-template <int count, int... lane>
-struct FirstLanes : FirstLanes<count - 1, count - 1, lane...> {};
-
-template <int... lane>
-struct FirstLanes<0, lane...> {
-  using Type = Lanes<lane...>;
-};
-
-// Lanes of a and b by index: those of b follow those of a.
-template <int... index>
-PYAGENT_INLINE Pairs shuffle(Pairs a, Pairs b, Lanes<index...>) {
-#if defined(__clang__)
-  return __builtin_shufflevector(a, b, index...);
-#else
-  return __builtin_shuffle(a, b, Pairs{index...});
-#endif
-}
 
 // Exchanges the lanes of a that have bit `kBit` with those of b that have not.
 template <int kBit, int... lane>
@@ -46,14 +25,28 @@ PYAGENT_INLINE void exchange_rows(Pairs (&x)[kLanes]) {
 
 PYAGENT_INLINE void transpose(Pairs (&x)[kLanes]) { exchange_rows<1>(x); }
 
+// A row that is contiguous in k, its low part `low` elements behind the high one. Writes whole vectors of pairs, zeros
+// beyond depth.
+template <class T>
+PYAGENT_INLINE void copy_row(const T* from, int64_t depth, Bf16* to, int64_t low) {
+  constexpr int kNumParts = kParts<T, Bf16>;
+  for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+    Pairs parts[kNumParts];
+#pragma GCC unroll 2
+    for (int part = 0; part < kNumParts; ++part) parts[part] = pairs_of(from + k, depth - k, part);
+#pragma GCC unroll 2
+    for (int part = 0; part < kNumParts; ++part) store_pairs(to + part * low + k, parts[part]);
+  }
+}
+
 // One vector of columns of a panel: to[k / 2 * stride + 2 * column]. `row(column)` is contiguous in k; of the columns,
 // `count` exist.
 template <class F>
-PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, Bf16* to, int64_t stride) {
+PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, int part, Bf16* to, int64_t stride) {
   for (int64_t k = 0; k < depth; k += 2 * kLanes) {
     Pairs x[kLanes];
 #pragma GCC unroll 16
-    for (int j = 0; j < kLanes; ++j) x[j] = j < count ? load_first_pairs(row(j) + k, depth - k) : Pairs{};
+    for (int j = 0; j < kLanes; ++j) x[j] = j < count ? pairs_of(row(j) + k, depth - k, part) : Pairs{};
     transpose(x);
 #pragma GCC unroll 16
     for (int j = 0; j < kLanes; ++j)
@@ -64,31 +57,31 @@ PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, Bf16
 // Pairs of rows k and k + 1 of the matrix whose rows are `row(k)`: `count` of them, zeros beyond these and beyond
 // depth.
 template <class F>
-PYAGENT_INLINE Pairs pairs_of_rows(const F& row, int64_t k, int64_t depth, int64_t column, int64_t count) {
+PYAGENT_INLINE Pairs pairs_of_rows(const F& row, int64_t k, int64_t depth, int part, int64_t column, int64_t count) {
   if (k >= depth || count <= 0) return Pairs{};
-  const Pairs first = load_first_halves(row(k) + column, count);
-  return k + 1 == depth ? first : first | load_first_halves(row(k + 1) + column, count) << 16;
+  const Pairs first = halves_of(row(k) + column, count, part);
+  return k + 1 == depth ? first : first | halves_of(row(k + 1) + column, count, part) << 16;
 }
 
 // The N vectors of a panel from rows that are contiguous in the columns: `row(k)`. Of the columns, `count` exist.
 template <int N, class F>
-PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, Bf16* panel) {
+PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, int part, Bf16* panel) {
   for (int64_t k = 0; k < depth; k += 2, panel += 2 * N * kLanes) {
 #pragma GCC unroll 16
     for (int i = 0; i < N; ++i)
-      store_pairs(panel + 2 * i * kLanes, pairs_of_rows(row, k, depth, i * kLanes, count - i * kLanes));
+      store_pairs(panel + 2 * i * kLanes, pairs_of_rows(row, k, depth, part, i * kLanes, count - i * kLanes));
   }
 }
 
 // The other way round: from the same rows, `count` columns as rows contiguous in k, to[column * stride + k]. Writes
 // whole vectors both ways, zeros beyond count and depth.
 template <class F>
-PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, Bf16* to, int64_t stride) {
+PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, int part, Bf16* to, int64_t stride) {
   for (int64_t k = 0; k < depth; k += 2 * kLanes)
     for (int64_t i = 0; i < count; i += kLanes) {
       Pairs x[kLanes];
 #pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) x[j] = pairs_of_rows(row, k + 2 * j, depth, i, count - i);
+      for (int j = 0; j < kLanes; ++j) x[j] = pairs_of_rows(row, k + 2 * j, depth, part, i, count - i);
       transpose(x);
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j) store_pairs(to + (i + j) * stride + k, x[j]);

@@ -10,6 +10,12 @@
 namespace pyagent {
 namespace {
 
+// Rows, or a panel's pairs of k, `stride` elements apart; of floats the high parts, and the low ones `low` behind them.
+struct PairRows {
+  const Bf16* data;
+  int64_t stride, low;
+};
+
 // sum[m][n] += pair(m) times the panel's vectors at one k.
 template <int M, int N, class F>
 PYAGENT_INLINE void accumulate_pair(Vec<float> (&sum)[M][N], const F& pair, const Bf16* panel) {

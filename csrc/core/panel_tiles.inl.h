@@ -1,10 +1,11 @@
 // The inner loop of products of Bf16 on AMX tiles: up to 32 rows times up to two vectors of a panel.
 //
 // Tiles 0 to 3 hold the sums, [row tile][vector]; 4 and 5 rows of A; 6 and 7 the panel's vectors. The panels are those
-// of panel_bf16.inl.h, with zeros up to a multiple of kTileDepth; so must be the rows.
+// of panel_bf16.inl.h, with zeros up to a multiple of kTileDepth; so must be the rows. Numbers of two parts are
+// multiplied three times, low times high, high times high, high times low, so that each part is loaded once.
 #pragma once
 
-#include "core/bf16.h"
+#include "core/panel_bf16.inl.h"
 #include "core/tiles.h"
 
 namespace pyagent {
@@ -33,42 +34,59 @@ PYAGENT_INLINE void start_tile(bool from_zero, const float* sum, int64_t stride)
     load_tile<kTile>(sum, stride);
 }
 
-// sum[m][n] += A times kVectors vectors of a panel whose pairs of k lie `panel_stride` elements apart, or from zero.
+template <int kRowTiles>
+PYAGENT_INLINE void load_rows(const Bf16* a, int64_t stride) {
+  load_tile<4>(a, 2 * stride);
+  if constexpr (kRowTiles > 1) load_tile<5>(a + kTileRows * stride, 2 * stride);
+}
+
+template <int kVectors>
+PYAGENT_INLINE void load_vectors(const Bf16* panel, int64_t stride) {
+  load_tile<6>(panel, 2 * stride);
+  if constexpr (kVectors > 1) load_tile<7>(panel + 2 * kLanes, 2 * stride);
+}
+
 template <int kRowTiles, int kVectors>
-PYAGENT_INLINE void accumulate_tiles(bool from_zero, float* sum, int64_t sum_stride, const Bf16* a, int64_t a_stride,
-                                     const Bf16* panel, int64_t panel_stride, int64_t K) {
-  float* const low = sum + kTileRows * sum_stride;
+PYAGENT_INLINE void multiply_rows_and_vectors() {
+  multiply_tiles<0, 4, 6>();
+  if constexpr (kVectors > 1) multiply_tiles<1, 4, 7>();
+  if constexpr (kRowTiles > 1) multiply_tiles<2, 5, 6>();
+  if constexpr (kRowTiles > 1 && kVectors > 1) multiply_tiles<3, 5, 7>();
+}
+
+// sum[m][n] += A times kVectors vectors of a panel, numbers of as many parts, or from zero.
+template <int kNumParts, int kRowTiles, int kVectors>
+PYAGENT_INLINE void accumulate_tiles(bool from_zero, float* sum, int64_t sum_stride, PairRows a, PairRows panel,
+                                     int64_t K) {
+  float* const bottom = sum + kTileRows * sum_stride;
   const int64_t stride = sum_stride * 4;
   start_tile<0>(from_zero, sum, stride);
   if constexpr (kVectors > 1) start_tile<1>(from_zero, sum + kLanes, stride);
-  if constexpr (kRowTiles > 1) start_tile<2>(from_zero, low, stride);
-  if constexpr (kRowTiles > 1 && kVectors > 1) start_tile<3>(from_zero, low + kLanes, stride);
-  for (int64_t k = 0; k < K; k += kTileDepth, a += kTileDepth, panel += kTileDepth / 2 * panel_stride) {
-    load_tile<6>(panel, 2 * panel_stride);
-    if constexpr (kVectors > 1) load_tile<7>(panel + 2 * kLanes, 2 * panel_stride);
-    load_tile<4>(a, 2 * a_stride);
-    multiply_tiles<0, 4, 6>();
-    if constexpr (kVectors > 1) multiply_tiles<1, 4, 7>();
-    if constexpr (kRowTiles > 1) {
-      load_tile<5>(a + kTileRows * a_stride, 2 * a_stride);
-      multiply_tiles<2, 5, 6>();
-      if constexpr (kVectors > 1) multiply_tiles<3, 5, 7>();
-    }
+  if constexpr (kRowTiles > 1) start_tile<2>(from_zero, bottom, stride);
+  if constexpr (kRowTiles > 1 && kVectors > 1) start_tile<3>(from_zero, bottom + kLanes, stride);
+  for (int64_t k = 0; k < K; k += kTileDepth, a.data += kTileDepth, panel.data += kTileDepth / 2 * panel.stride) {
+    load_vectors<kVectors>(panel.data, panel.stride);
+    if constexpr (kNumParts > 1) load_rows<kRowTiles>(a.data + a.low, a.stride);
+    if constexpr (kNumParts > 1) multiply_rows_and_vectors<kRowTiles, kVectors>();
+    load_rows<kRowTiles>(a.data, a.stride);
+    multiply_rows_and_vectors<kRowTiles, kVectors>();
+    if constexpr (kNumParts > 1) load_vectors<kVectors>(panel.data + panel.low, panel.stride);
+    if constexpr (kNumParts > 1) multiply_rows_and_vectors<kRowTiles, kVectors>();
   }
   store_tile<0>(sum, stride);
   if constexpr (kVectors > 1) store_tile<1>(sum + kLanes, stride);
-  if constexpr (kRowTiles > 1) store_tile<2>(low, stride);
-  if constexpr (kRowTiles > 1 && kVectors > 1) store_tile<3>(low + kLanes, stride);
+  if constexpr (kRowTiles > 1) store_tile<2>(bottom, stride);
+  if constexpr (kRowTiles > 1 && kVectors > 1) store_tile<3>(bottom + kLanes, stride);
 }
 
 // With the tiles configured for as many rows.
-template <int kVectors>
-PYAGENT_INLINE void accumulate_tiles(int64_t rows, bool from_zero, float* sum, int64_t sum_stride, const Bf16* a,
-                                     int64_t a_stride, const Bf16* panel, int64_t panel_stride, int64_t K) {
+template <int kNumParts, int kVectors>
+PYAGENT_INLINE void accumulate_tiles(int64_t rows, bool from_zero, float* sum, int64_t sum_stride, PairRows a,
+                                     PairRows panel, int64_t K) {
   if (rows > kTileRows)
-    accumulate_tiles<2, kVectors>(from_zero, sum, sum_stride, a, a_stride, panel, panel_stride, K);
+    accumulate_tiles<kNumParts, 2, kVectors>(from_zero, sum, sum_stride, a, panel, K);
   else
-    accumulate_tiles<1, kVectors>(from_zero, sum, sum_stride, a, a_stride, panel, panel_stride, K);
+    accumulate_tiles<kNumParts, 1, kVectors>(from_zero, sum, sum_stride, a, panel, K);
 }
 
 }  // namespace

@@ -116,23 +116,23 @@ PYAGENT_INLINE void prefetch_panel(const BackwardLane<T>& lane, int64_t H, int64
   }
 }
 
-template <class T>
+template <class T, class P>
 int64_t backward_scratch(int64_t cell, int64_t H) {
-  return static_cast<int64_t>(sizeof(BackwardLane<T>)) + operand_bytes<T>(gates_of(cell) * H);
+  return static_cast<int64_t>(sizeof(BackwardLane<T>)) + operand_bytes<T, P>(gates_of(cell) * H);
 }
 
 // Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
-template <class T, int64_t kCell, bool kDifferentiates, class F>
-PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, T* operands,
+template <class T, class P, int64_t kCell, bool kDifferentiates, class F>
+PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, P* operands,
                               const F& finish) {
   constexpr int N = kPlainVectors;
   constexpr int64_t W = kUnits<T>;
   const int64_t H = p.H, K = gates_of(kCell) * H;
-  gather_operands(lanes, count, K, operands);
-  const T* panel = p.packed_backward;
-  for (int64_t u = 0; u < H; u += N * W, panel += N * W * panel_depth<T>(K))
+  gather_operands<T>(lanes, count, K, operands);
+  const P* panel = reinterpret_cast<const P*>(p.packed_backward);
+  for (int64_t u = 0; u < H; u += N * W, panel += N * W * kParts<T, P> * panel_depth<P>(K))
     with_whole_blocks(H - u, N * W, [&](auto n) {
-      multiply_panel<T, N>(
+      multiply_panel<T, P, N>(
           lanes, count, operands, panel, K,
           [&](const BackwardLane<T>& lane, auto& sum) __attribute__((always_inline)) {
             if (kDifferentiates) prefetch_panel<T, kCell>(lane, H, u);
@@ -147,14 +147,14 @@ PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* l
     });
 }
 
-template <class T, int64_t kCell>
+template <class T, class P, int64_t kCell>
 void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
-  T* const operands = static_cast<T*>(scratch);
+  P* const operands = static_cast<P*>(scratch);
   auto* lanes = reinterpret_cast<BackwardLane<T>*>(static_cast<char*>(scratch) +
-                                                   (b_end - b_begin) * operand_bytes<T>(gates_of(kCell) * p.H));
+                                                   (b_end - b_begin) * operand_bytes<T, P>(gates_of(kCell) * p.H));
   for (int64_t t = p.T_ - 1; t >= 0; --t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
-    flow_back<T, kCell, true>(
+    flow_back<T, P, kCell, true>(
         p, lanes, count,
         operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
           const Vec<Real<T>> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
@@ -168,31 +168,31 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
     lane.grad_h_0 = p.grad_h_0 + b * p.H;
     for (int64_t j = 0; j < p.H && kCell == kLstm; ++j) p.grad_c_0[b * p.H + j] = lane.grad_c[j];
   }
-  flow_back<T, kCell, false>(
+  flow_back<T, P, kCell, false>(
       p, lanes, b_end - b_begin,
       operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
         store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
       });
 }
 
-template <class T>
+template <class T, class P>
 void recurrence_backward(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
   switch (p.cell) {
     case kTanh:
-      return backward_cell<T, kTanh>(p, b_begin, b_end, scratch);
+      return backward_cell<T, P, kTanh>(p, b_begin, b_end, scratch);
     case kRelu:
-      return backward_cell<T, kRelu>(p, b_begin, b_end, scratch);
+      return backward_cell<T, P, kRelu>(p, b_begin, b_end, scratch);
     case kGru:
-      return backward_cell<T, kGru>(p, b_begin, b_end, scratch);
+      return backward_cell<T, P, kGru>(p, b_begin, b_end, scratch);
     case kLstm:
-      return backward_cell<T, kLstm>(p, b_begin, b_end, scratch);
+      return backward_cell<T, P, kLstm>(p, b_begin, b_end, scratch);
   }
 }
 
 // Bytes a lane; a multiple of a cache line, so that every thread's part begins on one.
-template <class T>
+template <class T, class P>
 int64_t recurrence_scratch(int64_t lanes, int64_t cell, int64_t H) {
-  const int64_t forward = forward_scratch<T>(H), backward = backward_scratch<T>(cell, H);
+  const int64_t forward = forward_scratch<T, P>(H), backward = backward_scratch<T, P>(cell, H);
   return lanes * ceil_div(forward > backward ? forward : backward, 64) * 64;
 }
 

@@ -101,25 +101,25 @@ PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<Real<T>> (&sum)[
   }
 }
 
-template <class T>
+template <class T, class P>
 int64_t forward_scratch(int64_t H) {
-  return static_cast<int64_t>(sizeof(ForwardLane<T>)) + operand_bytes<T>(H);
+  return static_cast<int64_t>(sizeof(ForwardLane<T>)) + operand_bytes<T, P>(H);
 }
 
-template <class T, int64_t kCell>
+template <class T, class P, int64_t kCell>
 void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
   constexpr int N = forward_vectors(kCell);
   const int64_t H = p.H, units = forward_blocks(kCell) * kUnits<T>;
-  T* const operands = static_cast<T*>(scratch);
+  P* const operands = static_cast<P*>(scratch);
   auto* lanes =
-      reinterpret_cast<ForwardLane<T>*>(static_cast<char*>(scratch) + (b_end - b_begin) * operand_bytes<T>(H));
+      reinterpret_cast<ForwardLane<T>*>(static_cast<char*>(scratch) + (b_end - b_begin) * operand_bytes<T, P>(H));
   for (int64_t t = 0; t < p.T_; ++t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
-    gather_operands(lanes, count, H, operands);
-    const T* panel = p.packed_hh;
-    for (int64_t u = 0; u < H; u += units, panel += N * kUnits<T> * panel_depth<T>(H))
+    gather_operands<T>(lanes, count, H, operands);
+    const P* panel = reinterpret_cast<const P*>(p.packed_hh);
+    for (int64_t u = 0; u < H; u += units, panel += N * kUnits<T> * kParts<T, P> * panel_depth<P>(H))
       with_whole_blocks(H - u, units, [&](auto n) {
-        multiply_panel<T, N>(
+        multiply_panel<T, P, N>(
             lanes, count, operands, panel, H,
             [&](const ForwardLane<T>& lane, auto& sum)
                 __attribute__((always_inline)) { start_sums<T, kCell>(p, lane, sum, u, n); },
@@ -129,17 +129,17 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void*
   }
 }
 
-template <class T>
+template <class T, class P>
 void recurrence_forward(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void* scratch) {
   switch (p.cell) {
     case kTanh:
-      return forward_cell<T, kTanh>(p, b_begin, b_end, scratch);
+      return forward_cell<T, P, kTanh>(p, b_begin, b_end, scratch);
     case kRelu:
-      return forward_cell<T, kRelu>(p, b_begin, b_end, scratch);
+      return forward_cell<T, P, kRelu>(p, b_begin, b_end, scratch);
     case kGru:
-      return forward_cell<T, kGru>(p, b_begin, b_end, scratch);
+      return forward_cell<T, P, kGru>(p, b_begin, b_end, scratch);
     case kLstm:
-      return forward_cell<T, kLstm>(p, b_begin, b_end, scratch);
+      return forward_cell<T, P, kLstm>(p, b_begin, b_end, scratch);
   }
 }
 

@@ -10,6 +10,10 @@ h = h_{t-1} (zeros where `reset[t, b]`), gates in torch.nn's order, and σ the l
 
 Biases are part of the rows, except the GRU's b_hn. Hochreiter and Schmidhuber 1997, "Long short-term memory"; Cho et
 al. 2014, https://arxiv.org/abs/1406.1078, in the form of torch.nn.GRU.
+
+On AMX `torch.set_float32_matmul_precision("high")`, or "medium", lets products of float32 be three of bfloat16, to
+about 2^-16; states, gates and cells stay float32. The backward pass does as its forward pass did. Elsewhere that
+setting changes no bit.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
+from pyagent.ops.linear import may_split
 
 CELLS = ("tanh", "relu", "gru", "lstm")
 GATES = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
@@ -69,12 +74,13 @@ def recurrence(
     tensors = (rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths)
     first_order_only("recurrence", tensors)
     needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    split = may_split(rows.dtype)
     try:
         if needs_grad:
-            output, h_n, c_n = _Recurrence.apply(*tensors, CELLS.index(cell))
+            output, h_n, c_n = _Recurrence.apply(*tensors, CELLS.index(cell), split)
         else:
             forward = torch.ops.pyagent.recurrence_forward.default
-            output, h_n, c_n, _, _ = forward(*tensors, CELLS.index(cell), False)
+            output, h_n, c_n, _, _ = forward(*tensors, CELLS.index(cell), False, split)
     except RuntimeError:
         _check_values(rows, row_index, lengths)  # names the argument, if a value was at fault
         raise
@@ -185,13 +191,15 @@ class _Recurrence(torch.autograd.Function):
         reset: Tensor | None,
         lengths: Tensor | None,
         cell: int,
+        split: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         output, h_n, c_n, gates, cells = torch.ops.pyagent.recurrence_forward.default(
-            rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, True
+            rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, True, split
         )
         ctx.save_for_backward(row_index, weight_hh, h_0, c_0, reset, lengths, output, gates, cells)
         ctx.set_materialize_grads(False)
         ctx.cell, ctx.num_rows = cell, rows.shape[0] if row_index is not None else 0
+        ctx.split = split
         return output, h_n, c_n
 
     @staticmethod
@@ -219,6 +227,7 @@ class _Recurrence(torch.autograd.Function):
             need[0],
             need[2] or need[3],
             need[4] or need[5],
+            ctx.split,
         )
         return (
             grad_rows if need[0] else None,
@@ -230,13 +239,14 @@ class _Recurrence(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
 if native.available:
 
     @torch.library.register_fake("pyagent::recurrence_forward")
-    def _(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save):  # noqa: ANN001, ANN202
+    def _(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save, split=False):  # noqa: ANN001, ANN202
         one_device("recurrence_forward", (rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths))
         T, B = row_index.shape if row_index is not None else rows.shape[:2]
         H = weight_hh.shape[1]
@@ -268,6 +278,7 @@ if native.available:
         need_rows,  # noqa: ANN001
         need_weight,  # noqa: ANN001
         need_state,  # noqa: ANN001
+        split=False,  # noqa: ANN001
     ):
         one_device("recurrence_backward", (row_index, weight_hh, h_0, c_0, reset, lengths, output, gates, cells))
         one_device("recurrence_backward", (output, grad_output, grad_h_n, grad_c_n))

@@ -11,6 +11,10 @@ each.
 In bfloat16 the products are summed, and gates and cells computed, in float32; rows, states and gates are rounded to be
 stored, cells are not.
 
+On AMX `torch.set_float32_matmul_precision("high")`, or "medium", lets products of float32 be three of bfloat16, to
+about 2^-16; all else stays float32. The backward pass does as its forward pass did. Elsewhere that setting changes no
+bit.
+
 With `checkpoint_every` = K the gates are not kept: the backward pass makes them again, K steps at a time, from the
 outputs and (LSTM) from the cells before every K-th step. Chen et al. 2016, "Training deep nets with sublinear memory
 cost", https://arxiv.org/abs/1604.06174
@@ -27,7 +31,7 @@ from torch.autograd.function import once_differentiable
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_size, check_tensor, first_order_only, one_device
 from pyagent.ops.distinct_tokens import distinct_tokens, distinct_tokens_reference
-from pyagent.ops.linear import autocast, linear_reference
+from pyagent.ops.linear import autocast, linear_reference, may_split
 from pyagent.ops.recurrence import CELLS, FLOATS, GATES, check_cell, recurrence_reference
 
 DTYPES = (*FLOATS, torch.bfloat16)
@@ -87,11 +91,12 @@ def recurrent_layer(
         return recurrent_layer_reference(*tensors, cell=cell, padding_idx=padding_idx)
     try:
         first_order_only("recurrent_layer", tensors)
+        split = may_split(weight_hh.dtype)
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
             skipped = -1 if padding_idx is None else padding_idx
-            output, h_n, c_n = _RecurrentLayer.apply(*tensors, _NUMBER[cell], checkpoint_every, skipped)
+            output, h_n, c_n = _RecurrentLayer.apply(*tensors, _NUMBER[cell], checkpoint_every, skipped, split)
         else:
-            output, h_n, c_n, _, _ = _forward(*tensors, _NUMBER[cell], 0)
+            output, h_n, c_n, _, _ = _forward(*tensors, _NUMBER[cell], 0, split)
             c_n = c_n.to(h_n.dtype)
     except (RuntimeError, KeyError, AttributeError):
         _check_layer(*tensors, cell, checkpoint_every, padding_idx)
@@ -186,8 +191,8 @@ def _check_layer(
 class _RecurrentLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        *tensors, ctx.cell, ctx.every, ctx.padding_idx = arguments
-        output, h_n, c_n, gates, cells = _forward(*tensors, ctx.cell, ctx.every)
+        *tensors, ctx.cell, ctx.every, ctx.padding_idx, ctx.split = arguments
+        output, h_n, c_n, gates, cells = _forward(*tensors, ctx.cell, ctx.every, ctx.split)
         ctx.save_for_backward(*tensors, output, gates, cells)
         ctx.set_materialize_grads(False)
         ctx.gates_are_saved = ctx.every == 1
@@ -219,11 +224,12 @@ class _RecurrentLayer(torch.autograd.Function):
             need[3],
             need[4] or need[5],
             need[6] or need[7],
+            ctx.split,
         )
         grad_input, *others = results
         of_arguments = (None, grad_input) if tensors[1] is not None else (grad_input, None)
         needed = (g if n else None for g, n in zip((*of_arguments, *others), need, strict=False))
-        return (*needed, None, None, None, None, None)
+        return (*needed, None, None, None, None, None, None)
 
 
 if native.available:
@@ -247,6 +253,7 @@ if native.available:
         lengths,  # noqa: ANN001
         cell,  # noqa: ANN001
         every,  # noqa: ANN001
+        split=False,  # noqa: ANN001
     ):
         tensors = (input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset, lengths)
         one_device("recurrent_layer_forward", tensors)
@@ -289,6 +296,7 @@ if native.available:
         need_weight_hh,  # noqa: ANN001
         need_bias,  # noqa: ANN001
         need_state,  # noqa: ANN001
+        split=False,  # noqa: ANN001
     ):
         tensors = (input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset, lengths)
         one_device("recurrent_layer_backward", (*tensors, output, gates, cells, grad_output, grad_h_n, grad_c_n))

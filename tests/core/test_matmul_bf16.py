@@ -1,4 +1,4 @@
-"""Products of bfloat16 on AMX tiles, emulated: no processor with them is needed."""
+"""Products of bfloat16, and of float32 as sums of two, on AMX tiles, emulated: no processor with them is needed."""
 
 import struct
 
@@ -34,12 +34,13 @@ def sample_inputs(M, N, K):
     return a, b, torch.randn(N, generator=random)
 
 
-def assert_is_the_product(got, a, b, bias):
-    """Within float32's rounding of the sum of magnitudes, and half a unit of the last place of a bfloat16 result."""
+def assert_is_the_product(got, a, b, bias, relative=1e-5):
+    """Within `relative` (float32's rounding) of the sum of magnitudes, and half a unit of the last place of a bfloat16
+    result."""
     bias = torch.zeros(b.shape[1]) if bias is None else bias
     wanted = a.double() @ b.double() + bias.double()
     magnitude = a.double().abs() @ b.double().abs() + bias.double().abs()
-    bound = 1e-5 * magnitude + (wanted.abs() * 2**-8 if got.dtype == torch.bfloat16 else 0)
+    bound = relative * magnitude + (wanted.abs() * 2**-8 if got.dtype == torch.bfloat16 else 0)
     assert ((got.double() - wanted).abs() <= bound).all()
 
 
@@ -75,9 +76,21 @@ def test_rows_split_over_threads_change_no_bit(multiply, a_transposed, split):
 def test_product_of_split_floats_equals_float64(multiply, M, N, K, a_transposed, b_transposed):
     random = torch.Generator().manual_seed(M + N + K)
     a, b = (torch.randn(shape, generator=random) for shape in ((M, K), (K, N)))
-    got = multiply(a, b, None, a_transposed=a_transposed, b_transposed=b_transposed)
-    error = (got.double() - a.double() @ b.double()).abs()
-    assert (error <= 2e-5 * (a.double().abs() @ b.double().abs())).all()
+    bias = torch.randn(N, generator=random)
+    for given in (None, bias):
+        got = multiply(a, b, given, a_transposed=a_transposed, b_transposed=b_transposed)
+        assert_is_the_product(got, a, b, given, relative=2e-5)
+
+
+@pytest.mark.parametrize("a_transposed", [False, True])
+def test_layouts_and_threads_change_no_bit_of_split_floats(multiply, a_transposed):
+    random = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(shape, generator=random) for shape in ((67, 270), (270, 35)))
+    whole = multiply(a, b, None)
+    for b_transposed in (False, True):
+        layout = {"a_transposed": a_transposed, "b_transposed": b_transposed}
+        for split in (0, 1, 16, 45, 67):
+            assert torch.equal(multiply(a, b, None, by_rows=split == 1, split=split, **layout), whole)
 
 
 def test_split_infinity_and_nan_pass(multiply):

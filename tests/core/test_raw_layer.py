@@ -115,6 +115,14 @@ def test_a_hostile_argument_is_an_exception(op, arguments, changes):
         (backward, {**BACKWARD, "every": 2, "gates": None, "cells": f32(1, B, H)}),
         (backward, {**BACKWARD, "every": HUGE, "gates": None, "cells": f32(0, B, H)}),
         (backward, {**BACKWARD_TOKENS, "padding_idx": -HUGE}),
+        (forward, {**DENSE, "split": True}),
+        (forward, {**TOKENS, "split": True}),
+        (
+            forward,
+            {**{name: x.bfloat16() if name in (*FLOATS, "input") else x for name, x in DENSE.items()}, "split": True},
+        ),
+        (backward, {**BACKWARD, "split": True}),
+        (backward, {**BACKWARD_TOKENS, "split": True}),
     ],
 )
 def test_the_arguments_are_good_without_the_change(op, arguments):

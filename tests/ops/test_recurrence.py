@@ -189,13 +189,14 @@ def test_gradcheck_of_every_set_of_inputs(cell, row_index):
 )
 def test_opcheck(cell, case):
     inputs, number = sample_inputs(cell, case, torch.float32), CELLS.index(cell)
-    torch.library.opcheck(ops.recurrence_forward.default, (*inputs.values(), number, False))
+    for options in ((False,), (False, True)):
+        torch.library.opcheck(ops.recurrence_forward.default, (*inputs.values(), number, *options))
     output, _, c_n, gates, cells = ops.recurrence_forward(*inputs.values(), number, True)
     rows, row_index, weight_hh, _, h_0, c_0, reset, lengths = inputs.values()
     grads = (torch.ones_like(output), None, c_n if cell == "lstm" else None)
     num_rows = rows.shape[0] if case.row_index else 0
     saved = (h_0, c_0, reset, lengths, output, gates, cells, number)
-    for need in ((True, True, True), (False, False, False)):
+    for need in ((True, True, True), (False, False, False), (True, True, True, True)):  # the last: split too
         arguments = (*grads, num_rows, row_index, weight_hh, *saved, *need)
         torch.library.opcheck(ops.recurrence_backward.default, arguments)
 

@@ -182,7 +182,8 @@ def test_gradient_of_one_argument_alone(cell, wanted):
 )
 def test_opcheck(cell, case, every, dtype):
     inputs, number = sample_inputs(cell, case, dtype), CELLS.index(cell)
-    torch.library.opcheck(ops.recurrent_layer_forward.default, (*inputs.values(), number, every))
+    for options in ((every,), (every, True)):
+        torch.library.opcheck(ops.recurrent_layer_forward.default, (*inputs.values(), number, *options))
     output, _, c_n, gates, cells = ops.recurrent_layer_forward(*inputs.values(), number, every)
     grads = (torch.ones_like(output), None, c_n if cell == "lstm" else None)
     # The comparison with the traced op calls twice with the same gates, which the first call overwrites: see the
@@ -190,8 +191,8 @@ def test_opcheck(cell, case, every, dtype):
     of_gates = ("test_schema", "test_autograd_registration", "test_faketensor")
     for saved, tests in ((gates, of_gates), (None, (*of_gates, "test_aot_dispatch_dynamic")))[every > 1 :]:
         arguments = (*grads, *inputs.values(), output, saved, cells, number, every, -1)
-        for need in (True, False):
-            torch.library.opcheck(ops.recurrent_layer_backward.default, (*arguments, *(need,) * 5), test_utils=tests)
+        for options in ((True,) * 5, (False,) * 5, (True,) * 6):  # the last: split too
+            torch.library.opcheck(ops.recurrent_layer_backward.default, (*arguments, *options), test_utils=tests)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")

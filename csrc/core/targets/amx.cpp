@@ -4,5 +4,6 @@
 #include "core/targets/target_bf16.inl.h"
 
 namespace pyagent {
-const Target kAmx = {"amx", &kAvx512Floats, bf16_kernels()};
-}
+static constexpr SequenceKernels<float> kSplit = sequence_kernels<float, Bf16>();
+const Target kAmx = {"amx", &kAvx512Floats, bf16_kernels(), &kSplit};
+}  // namespace pyagent

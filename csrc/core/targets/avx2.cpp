@@ -4,5 +4,5 @@
 
 namespace pyagent {
 static constexpr FloatKernels kFloats = float_kernels();
-const Target kAvx2 = {"avx2", &kFloats, bf16_kernels()};
+const Target kAvx2 = {"avx2", &kFloats, bf16_kernels(), nullptr};
 }  // namespace pyagent

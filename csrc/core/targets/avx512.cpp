@@ -4,5 +4,5 @@
 
 namespace pyagent {
 const FloatKernels kAvx512Floats = float_kernels();
-const Target kAvx512 = {"avx512", &kAvx512Floats, bf16_kernels()};
+const Target kAvx512 = {"avx512", &kAvx512Floats, bf16_kernels(), nullptr};
 }  // namespace pyagent

@@ -3,5 +3,5 @@
 #include "core/targets/target_bf16.inl.h"
 
 namespace pyagent {
-const Target kAvx512Bf16 = {"avx512_bf16", &kAvx512Floats, bf16_kernels()};
+const Target kAvx512Bf16 = {"avx512_bf16", &kAvx512Floats, bf16_kernels(), nullptr};
 }

@@ -4,5 +4,5 @@
 
 namespace pyagent {
 static constexpr FloatKernels kFloats = float_kernels();
-const Target kBaseline = {"baseline", &kFloats, bf16_kernels()};
+const Target kBaseline = {"baseline", &kFloats, bf16_kernels(), nullptr};
 }  // namespace pyagent

@@ -5,21 +5,33 @@
 #include "core/matmul_bf16.inl.h"
 #include "core/recurrence_backward.inl.h"
 #include "core/recurrence_forward.inl.h"
-#include "core/split_bf16.inl.h"
 
 namespace pyagent {
 namespace {
 
-// The products of Bf16 are functions of their own names, not templates.
-template <class T>
+// Of numbers of type T, multiplied as of type P. (What is not given P has functions of its own names for Bf16.)
+template <class T, class P = T>
 constexpr SequenceKernels<T> sequence_kernels() {
-  return {
-      packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>, pack_backward<T>, recurrence_scratch<T>,
-      recurrence_forward<T>,  recurrence_backward<T>,  matmul_scratch,  matmul,           sum_rows,
+  SequenceKernels<T> kernels = {
+      packed_forward_size<T, P>,
+      packed_backward_size<T, P>,
+      pack_forward<T, P>,
+      pack_backward<T, P>,
+      recurrence_scratch<T, P>,
+      recurrence_forward<T, P>,
+      recurrence_backward<T, P>,
+      nullptr,
+      nullptr,
+      sum_rows,
   };
+  if constexpr (kParts<T, P> > 1)
+    kernels.matmul_scratch_bytes = pair_matmul_scratch, kernels.matmul = pair_matmul;
+  else
+    kernels.matmul_scratch_bytes = matmul_scratch, kernels.matmul = matmul;
+  return kernels;
 }
 
-constexpr Kernels<Bf16> bf16_kernels() { return {sequence_kernels<Bf16>(), widen, narrow, split}; }
+constexpr Kernels<Bf16> bf16_kernels() { return {sequence_kernels<Bf16>(), widen, narrow}; }
 
 }  // namespace
 }  // namespace pyagent
