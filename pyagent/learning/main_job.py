@@ -131,6 +131,7 @@ class _MainJob:
             gae_lambda=config.gae_lambda,
             clip_range=config.clip_range,
             ent_coef=config.ent_coef,
+            normalize_rewards=False,
             value_warmup=1,
             schedule_timesteps=config.reinforcement_timesteps,
             seed=derived_seed(config.seed, 3),

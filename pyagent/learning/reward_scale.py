@@ -28,7 +28,7 @@ class RewardScale:
         self._sum = None
 
     def __call__(self, reward: Tensor, reset: Tensor, valid: Tensor) -> Tensor:
-        """Scaled rewards [T, B] of a rollout; `reset` [T, B] begins episodes, what is not `valid` does not count."""
+        """Scaled rewards [T, B] of the next steps; `reset` begins episodes, what is not `valid` does not count."""
         sums = torch.empty_like(reward, dtype=torch.float64)
         last = torch.zeros_like(sums[0]) if self._sum is None else self._sum
         for t in range(len(reward)):
@@ -36,7 +36,12 @@ class RewardScale:
             sums[t] = last
         self._sum = last
         self.returns.learn(sums[valid][:, None])
-        return reward / (float(self.returns.variance) + 1e-8) ** 0.5
+        return reward / self.deviation
+
+    @property
+    def deviation(self) -> float:
+        """What rewards are divided by."""
+        return (float(self.returns.variance) + 1e-8) ** 0.5
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self.returns.state_dict())

@@ -68,7 +68,7 @@ def test_every_learner_plays_dicts_and_several_choices(kind, keywords, mode):
     ],
 )
 def test_every_learner_learns(kind, keywords):
-    learner = kind(echo_env(8), **(SMALL | {"hidden_size": 32, "gamma": 0.5}), **keywords).learn(8000)
+    learner = kind(echo_env(8), **(SMALL | {"hidden_size": 32, "gamma": 0.5}), **keywords).learn(16_000)
     assert evaluate_policy(learner, echo_env(4), 20)[0] >= 4.0  # of 5; at random 2.1
 
 
