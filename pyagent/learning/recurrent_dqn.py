@@ -182,7 +182,7 @@ class RecurrentDQN(Learner[Agent]):
         self.double, self.beta, self.rescale_epsilon = double, beta, rescale_epsilon
         self.schedule_timesteps = schedule_timesteps
         self.target = copy.deepcopy(self.agent).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self._rate(1.0), eps=1e-5)
+        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self._rate(1.0), eps=1e-5, fused=True)
         replay_settings = {"burn_in": burn_in, "sequence_length": sequence_length, "n_step": n_step}
         replay_settings |= {"prioritized": prioritized, "alpha": alpha}
         self.collector = SequenceCollector(self.agent, vec, buffer_size, replay_settings)
