@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, text
-    from pyagent.agents import LanguageAgent
+    from pyagent.agents import LanguageAgent, TokenAgent
     from pyagent.evaluation import evaluate_policy
-    from pyagent.learning import PPO, Supervised
+    from pyagent.learning import PPO, Supervised, TokenQ
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,8 @@ __all__ = [
     "PPO",
     "LanguageAgent",
     "Supervised",
+    "TokenAgent",
+    "TokenQ",
     "agents",
     "envs",
     "evaluate_policy",
@@ -37,6 +39,8 @@ _HOME = {
     "LanguageAgent": "pyagent.agents",
     "PPO": "pyagent.learning",
     "Supervised": "pyagent.learning",
+    "TokenAgent": "pyagent.agents",
+    "TokenQ": "pyagent.learning",
     "evaluate_policy": "pyagent.evaluation",
 }
 

@@ -12,6 +12,7 @@ from pyagent.agents.generation import Generation
 from pyagent.agents.interaction import EpisodeEnd, Interaction, Rollout
 from pyagent.agents.language_agent import LanguageAgent, Reply
 from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
+from pyagent.agents.token_agent import SpokenWords, TokenAgent
 from pyagent.agents.understanding import Turns, Understanding
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "LanguageAgent",
     "Reply",
     "Rollout",
+    "SpokenWords",
+    "TokenAgent",
     "Turns",
     "Understanding",
     "recurrent_core",
