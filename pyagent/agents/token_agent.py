@@ -130,9 +130,10 @@ class TokenAgent(nn.Module):
             state: [K, H].
             word: int64 [K]; −1 where none followed: such a row has a V, its other figures mean nothing.
         """
-        q, conservatism = zip(*(head.of_and_conservatism(state, word) for head in self.q), strict=True)
+        heads: Any = self.q, self.target_q
+        q, conservatism = zip(*(head.of_and_conservatism(state, word) for head in heads[0]), strict=True)
         with torch.no_grad():
-            target_q = torch.minimum(*(head.of(state, word) for head in self.target_q))
+            target_q = torch.minimum(*(head.of(state, word) for head in heads[1]))
         weight, bias = self.word_head.weight, self.word_head.bias
         cross_entropy = linear_cross_entropy(state, weight, word, linear_bias=bias, ignore_index=NO_WORD)
         return SpokenWords(torch.stack(q), target_q, self.v(state)[..., 0], torch.stack(conservatism), cross_entropy)
@@ -184,8 +185,8 @@ class TokenAgent(nn.Module):
         if reset is not None:
             resets = torch.zeros(stream.shape, dtype=torch.bool, device=self.device)
             resets[0] = reset
-        output, state = self.core(stream, state, reset=resets, lengths=lengths.to(self.device))
-        return output[lengths - 1, torch.arange(len(ids))], state
+        output, after = self.core(stream, state, reset=resets, lengths=lengths.to(self.device))
+        return output[lengths - 1, torch.arange(len(ids))], after
 
     @torch.no_grad()
     def generate(

@@ -107,8 +107,8 @@ class TokenLog:
         """These episodes, whole, in at most so many lanes; where a lane has ended, ``<unk>`` follows."""
         chosen = np.asarray(episodes, dtype=np.int64)
         row, reset = pack_episodes(self.length[chosen].tolist(), lanes)
-        first = np.concatenate(([0], np.cumsum(self.length)))
-        source = np.concatenate([np.arange(first[one], first[one + 1]) for one in chosen])
+        stop = np.cumsum(self.length)[chosen]
+        source = np.concatenate([np.arange(*ends) for ends in zip(stop - self.length[chosen], stop, strict=True)])
         there = row.flatten() >= 0
         place = torch.empty(len(source), dtype=torch.int64)
         place[row.flatten()[there]] = there.nonzero()[:, 0]

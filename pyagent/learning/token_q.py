@@ -88,11 +88,11 @@ class TokenQ(Learner):
         settings |= {"max_grad_norm": max_grad_norm}
         _check(settings)
         settings |= {"seed": seed, "device": device}
-        if agent is None:
-            sizes: dict[str, Any] = {"cell": cell, "embedding_dim": embedding_dim, "hidden_size": hidden_size}
-            agent = _new_agent(env, episodes, seed, num_layers=num_layers, q_size=q_size, **sizes)
-        log = episodes if isinstance(episodes, TokenLog) else TokenLog.of(episodes, agent.tokenizer)
-        super().__init__(env, agent, settings, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose)
+        sizes = {"cell": cell, "embedding_dim": embedding_dim, "hidden_size": hidden_size}
+        sizes |= {"num_layers": num_layers, "q_size": q_size}
+        learns: Any = _new_agent(env, episodes, seed, sizes) if agent is None else agent
+        log = episodes if isinstance(episodes, TokenLog) else TokenLog.of(episodes, learns.tokenizer)
+        super().__init__(env, learns, settings, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose)
         self.agent.to(device)
         if beta is not None:
             self.agent.beta = beta
@@ -203,7 +203,7 @@ def _check(settings: dict[str, float]) -> None:
         raise ValueError(f"batch_size: want 1 or more, got {settings['batch_size']}")
 
 
-def _new_agent(env: Any, episodes: Any, seed: int, **sizes: Any) -> TokenAgent:
+def _new_agent(env: Any, episodes: Any, seed: int, sizes: dict[str, Any]) -> TokenAgent:
     if isinstance(episodes, TokenLog):
         raise ValueError("agent: want the one whose tokenizer made the log where episodes are a TokenLog")
     words = () if env is None else action_words(vector_env(env, 1, seed))
