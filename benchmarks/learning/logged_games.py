@@ -19,35 +19,45 @@ class RandomPlayer:
 
 
 class HeedlessPlayer:
-    """Half-good: walks well, but to any object of the room, and once it is there it plays at random."""
+    """Half-good: walks to one object of the room after another, whichever they are, until it happens upon the one that
+    the mission speaks of; one action in four is any."""
 
     def __init__(self, level, rng):
-        self.there = False
-        self.by_chance = RandomPlayer(level, rng)
+        self.level, self.rng = level, rng
         self.bot = BabyAIBot(level)
-        cells = [(x, y) for x in range(level.grid.width) for y in range(level.grid.height)]
-        objects = [cell for cell in cells if (found := level.grid.get(*cell)) is not None and found.type != "wall"]
-        self.bot.stack = [GoNextToSubgoal(self.bot, objects[rng.integers(len(objects))])]
+        self.bot.stack = []
+        self.taken = None
 
     def act(self):
-        if not self.there:
-            try:
+        try:
+            action = int(self.bot.replan(self.taken))
+            while ACTION_WORDS[action] == "done":
+                self.bot.stack = [GoNextToSubgoal(self.bot, self._some_object())]
                 action = int(self.bot.replan())
-            except Exception:  # the bot gives up with whatever its code happens to run into
-                action = ACTION_WORDS.index("done")
-            self.there = ACTION_WORDS[action] == "done"
-        return self.by_chance.act() if self.there else action
+        except Exception:  # the bot gives up with whatever its code happens to run into
+            self.bot.stack, action = [], ACTION_WORDS.index("left")
+        if self.rng.random() < 0.25:
+            action = int(self.rng.integers(len(ACTION_WORDS)))
+        self.taken = action
+        return action
+
+    def _some_object(self):
+        grid = self.level.grid
+        cells = [(x, y) for x in range(grid.width) for y in range(grid.height)]
+        objects = [cell for cell in cells if (there := grid.get(*cell)) is not None and there.type != "wall"]
+        away = [cell for cell in objects if cell != tuple(self.level.front_pos)]
+        return (away or objects)[self.rng.integers(len(away or objects))]
 
 
-PLAYERS = (RandomPlayer, HeedlessPlayer)
+PLAYERS = (RandomPlayer, HeedlessPlayer, HeedlessPlayer, HeedlessPlayer)
 
 
 def logged_games(task, episodes, seed):
-    """Games of the two players in turn as episodes of (observation, action word, reward), and bool [episodes]: which
+    """Games, one in four of the random player, as episodes of (observation, action word, reward), and bool [episodes]: which
     were successes."""
     env = make(task, training_seeds(seed))
     rng = np.random.default_rng(seed)
-    played = [_play(env, PLAYERS[number % 2], rng) for number in range(episodes)]
+    played = [_play(env, PLAYERS[number % len(PLAYERS)], rng) for number in range(episodes)]
     return [episode for episode, _ in played], np.array([success for _, success in played])
 
 

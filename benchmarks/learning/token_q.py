@@ -54,9 +54,9 @@ class Task:
 
 
 def ticket_desk(log_episodes, seeds):
-    keywords = {"gamma": 0.99, "expectile": 0.8, "cql_alpha": 0.01, "tau": 0.01, "beta": 32.0, "batch_size": 64}
-    keywords |= {"learning_rate": 2e-3}
-    return Task(TicketDesk, None, lambda seed: conversations(log_episodes or 4000, seed), seeds, 100_000, keywords)
+    keywords = {"gamma": 0.99, "expectile": 0.9, "cql_alpha": 0.003, "q_coef": 10.0, "tau": 0.05, "beta": 16.0}
+    keywords |= {"batch_size": 64, "learning_rate": 3e-3}
+    return Task(TicketDesk, None, lambda seed: conversations(log_episodes or 4000, seed), seeds, 150_000, keywords)
 
 
 def babyai(level, log_episodes, seeds):
