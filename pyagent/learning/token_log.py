@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,7 +65,7 @@ class TokenLog:
         Raises:
             ValueError: no episodes, one without a response, a reward that is not finite, or a turn without a response
                 that is not the last of its episode.
-            TypeError: a prompt or a response that is no string.
+            TypeError: a turn that is no (prompt, response, reward), two strings and a number.
         """
         _check(episodes)
         turns = [turn for episode in episodes for turn in episode]
@@ -135,13 +136,20 @@ def _check(episodes: Sequence[LoggedEpisode]) -> None:
     if not len(episodes):
         raise ValueError("episodes: want one at least, got none")
     for number, episode in enumerate(episodes):
+        for turn, parts in enumerate(episode):
+            _check_turn(parts, f"turn {turn} of number {number}", last=turn == len(episode) - 1)
         if not any(response is not None for _, response, _ in episode):
             raise ValueError(f"episodes: number {number} has no response to learn from")
-        for turn, (_, response, reward) in enumerate(episode):
-            if not math.isfinite(reward):
-                raise ValueError(f"episodes: the reward of turn {turn} of number {number} is {reward}")
-            if response is None and (turn != len(episode) - 1 or reward != 0):
-                raise ValueError(
-                    f"episodes: turn {turn} of number {number} has no response: want that only in the last turn of "
-                    "an episode that was cut short, with reward 0"
-                )
+
+
+def _check_turn(turn: Any, name: str, last: bool) -> None:
+    if isinstance(turn, str) or len(turn) != 3 or not isinstance(turn[2], numbers.Real):
+        raise TypeError(f"episodes: {name} is {turn!r}, want (prompt, response, reward)")
+    _, response, reward = turn
+    if not math.isfinite(reward):
+        raise ValueError(f"episodes: the reward of {name} is {reward}")
+    if response is None and not (last and reward == 0):
+        raise ValueError(
+            f"episodes: {name} has no response: want that only in the last turn of an episode that was cut short, "
+            "with reward 0"
+        )

@@ -66,3 +66,9 @@ def test_bad_logs_are_named(name, words_tokenizer):
         TokenLog.of(log, words_tokenizer)
     with pytest.raises(ValueError, match=message):
         TokenQ(None, log)
+
+
+@pytest.mark.parametrize("turn", [("a", "b"), "abc", ("a", "b", "1"), (3, "b", 0.0), ("a", 3, 0.0)])
+def test_a_turn_of_other_parts_is_refused(turn, words_tokenizer):
+    with pytest.raises(TypeError):
+        TokenLog.of([[("a", "b", 0.0), turn]], words_tokenizer)
