@@ -53,8 +53,8 @@ PLAYERS = (RandomPlayer, HeedlessPlayer, HeedlessPlayer, HeedlessPlayer)
 
 
 def logged_games(task, episodes, seed):
-    """Games, one in four of the random player, as episodes of (observation, action word, reward), and bool [episodes]: which
-    were successes."""
+    """Games, one in four of the random player, as episodes of (observation, action word, reward), and bool [episodes]:
+    which were successes."""
     env = make(task, training_seeds(seed))
     rng = np.random.default_rng(seed)
     played = [_play(env, PLAYERS[number % len(PLAYERS)], rng) for number in range(episodes)]

@@ -60,10 +60,10 @@ def ticket_desk(log_episodes, seeds):
 
 
 def babyai(level, log_episodes, seeds):
-    keywords = {"gamma": 0.97, "expectile": 0.8, "cql_alpha": 0.005, "tau": 0.01, "beta": 16.0, "batch_size": 64}
-    keywords |= {"learning_rate": 2e-3, "cell": "gru", "q_coef": 10.0}
+    keywords = {"gamma": 0.95, "expectile": 0.8, "cql_alpha": 0.005, "q_coef": 10.0, "tau": 0.03, "beta": 32.0}
+    keywords |= {"batch_size": 128, "learning_rate": 3e-3, "cell": "gru", "embedding_dim": 32, "hidden_size": 64}
     env = f"pyagent/{level}-v0"
-    return Task(env, env, lambda seed: logged_games(level, log_episodes or 4000, seed), seeds, 1_200_000, keywords)
+    return Task(env, env, lambda seed: logged_games(level, log_episodes or 3000, seed), seeds, 400_000, keywords)
 
 
 def best_fifth(log):
