@@ -105,29 +105,50 @@ def run_seed(task, seed, responses, points):
 
 def table(runs, logs):
     """Markdown and what it says as a dict: every figure the mean of the seeds with its 95 % t interval."""
-    lines = ["| learner | success | reward an episode | success of each seed |", "|---|---:|---:|---|"]
-    figures = {}
-    successes, rewards = [log["success"] for log in logs], [log["reward"] for log in logs]
-    rows = [("the log itself", successes, rewards)]
+    lines = ["| learner | success at the end | highest on the way | reward at the end | success of each seed |"]
+    lines += ["|---|---:|---:|---:|---|"]
+    figures = {"the log itself": {"success": [[log["success"] for log in logs]]}}
+    figures["the log itself"]["reward"] = [[log["reward"] for log in logs]]
     for name in NAMES:
-        last = [run[name][-1][1] for run in runs]
-        rows.append((name, [one.success_rate.value for one in last], [float(one.rewards.mean()) for one in last]))
-    for name, successes, rewards in rows:
-        each = ", ".join(f"{success:.3f}" for success in successes)
-        lines.append(f"| {name} | {mean_interval(successes)} | {mean_interval(rewards)} | {each} |")
-        figures[name] = {"success": successes, "reward": rewards}
+        points = list(zip(*(run[name] for run in runs), strict=True))
+        figures[name] = {
+            "responses": [float(np.mean([step for step, _ in seeds])) for seeds in points],
+            "success": [[played.success_rate.value for _, played in seeds] for seeds in points],
+            "reward": [[float(played.rewards.mean()) for _, played in seeds] for seeds in points],
+        }
+    for name, figure in figures.items():
+        success, reward = figure["success"], figure["reward"]
+        highest = max(float(np.mean(seeds)) for seeds in success)
+        each = ", ".join(f"{one:.3f}" for one in success[-1])
+        lines.append(
+            f"| {name} | {mean_interval(success[-1])} | {highest:.3f} | {mean_interval(reward[-1])} | {each} |"
+        )
     for other in (CLONING, SAMPLED, BEST):
-        gain = np.subtract(figures[STEERED]["success"], figures[other]["success"])
+        gain = np.subtract(figures[STEERED]["success"][-1], figures[other]["success"][-1])
         lines += ["", f"Steered less {other}, success, paired by seed: {mean_interval(gain).format(sign=True)}."]
     return "\n".join(lines) + "\n", figures
 
 
-def curve_lines(runs):
+def curve_lines(figures):
     """Mean success of the seeds as lines of metrics."""
     for name in NAMES:
-        for points in zip(*(run[name] for run in runs), strict=True):
-            success = float(np.mean([one.success_rate.value for _, one in points]))
-            yield {"step": float(np.mean([step for step, _ in points])), name: success}
+        for step, seeds in zip(figures[name]["responses"], figures[name]["success"], strict=True):
+            yield {"step": step, name: float(np.mean(seeds))}
+
+
+def write(folder, name, task, responses, runs, logs):
+    """The table as JSON and Markdown, and the curve."""
+    markdown, figures = table(runs, logs)
+    print(markdown)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"token_q_{name.lower()}"
+    facts = info.facts()
+    record = {fact: facts[fact] for fact in ("versions", "isa_in_use", "threads")} | {"task": name, "logs": logs}
+    record |= {"responses": responses, "evaluation episodes": len(task.seeds), "keywords": task.keywords}
+    stem.with_suffix(".json").write_text(json.dumps(record | {"results": figures}, indent=2, ensure_ascii=False) + "\n")
+    stem.with_suffix(".md").write_text(markdown)
+    axis = {"x_label": "responses learned from", "y_label": "success rate, mean of the seeds"}
+    plot_learning_curve(curve_lines(figures), stem.with_suffix(".png"), keys=NAMES, title=name, **axis)
 
 
 def main():
@@ -136,8 +157,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--log-episodes", type=int, default=0, help="episodes of each log")
     parser.add_argument("--responses", type=int, default=0, help="responses to learn from, repeats counted")
-    parser.add_argument("--points", type=int, default=10, help="evaluations on the way")
-    parser.add_argument("--episodes", type=int, default=500, help="episodes of an evaluation")
+    parser.add_argument("--points", type=int, default=5, help="evaluations on the way")
+    parser.add_argument("--episodes", type=int, default=300, help="episodes of an evaluation")
     parser.add_argument("--out", type=Path, default=Path("docs/learners"))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=NUMBER", help="keywords of TokenQ")
     asked = parser.parse_args()
@@ -153,17 +174,7 @@ def main():
         runs.append(curves)
         logs.append(logged)
         print(seed, logged, {name: f"{points[-1][1].success_rate}" for name, points in curves.items()}, flush=True)
-    markdown, figures = table(runs, logs)
-    print(markdown)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    stem = asked.out / f"token_q_{asked.task.lower()}"
-    facts = info.facts()
-    record = {name: facts[name] for name in ("versions", "isa_in_use", "threads")} | {"task": asked.task, "logs": logs}
-    record |= {"responses": responses, "evaluation episodes": asked.episodes, "keywords": task.keywords}
-    stem.with_suffix(".json").write_text(json.dumps(record | {"results": figures}, indent=2, ensure_ascii=False) + "\n")
-    stem.with_suffix(".md").write_text(markdown)
-    axis = {"x_label": "responses learned from", "y_label": "success rate, mean of the seeds"}
-    plot_learning_curve(curve_lines(runs), stem.with_suffix(".png"), keys=NAMES, title=asked.task, **axis)
+    write(asked.out, asked.task, task, responses, runs, logs)
 
 
 if __name__ == "__main__":
