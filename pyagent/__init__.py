@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, replay, text
-    from pyagent.agents import Agent, LanguageAgent
+    from pyagent.agents import Agent, LanguageAgent, TokenAgent
     from pyagent.evaluation import evaluate_policy
-    from pyagent.learning import A2C, PPO, Reinforce, Supervised, TabularQ
+    from pyagent.learning import A2C, PPO, RecurrentDQN, Reinforce, Supervised, TabularQ, TokenQ
 
 __version__ = "0.1.0"
 
@@ -22,9 +22,12 @@ __all__ = [
     "PPO",
     "Agent",
     "LanguageAgent",
+    "RecurrentDQN",
     "Reinforce",
     "Supervised",
     "TabularQ",
+    "TokenAgent",
+    "TokenQ",
     "agents",
     "envs",
     "evaluate_policy",
@@ -43,9 +46,12 @@ _HOME = {
     "Agent": "pyagent.agents",
     "LanguageAgent": "pyagent.agents",
     "PPO": "pyagent.learning",
+    "RecurrentDQN": "pyagent.learning",
     "Reinforce": "pyagent.learning",
     "Supervised": "pyagent.learning",
     "TabularQ": "pyagent.learning",
+    "TokenAgent": "pyagent.agents",
+    "TokenQ": "pyagent.learning",
     "evaluate_policy": "pyagent.evaluation",
 }
 

@@ -22,3 +22,17 @@ def pytest_sessionstart():
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def randomised():
+    """Gives a module random weights: heads that begin at 0 would hide mistakes."""
+
+    def randomise(module):
+        generator = torch.Generator().manual_seed(5)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 4)
+        return module
+
+    return randomise

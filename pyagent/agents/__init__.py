@@ -17,6 +17,7 @@ from pyagent.agents.language_agent import LanguageAgent, Reply
 from pyagent.agents.observations import SpaceReader
 from pyagent.agents.play import EpisodeEnd, Outcome, Play
 from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
+from pyagent.agents.token_agent import SpokenWords, TokenAgent
 from pyagent.agents.understanding import Turns, Understanding
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Reply",
     "Rollout",
     "SpaceReader",
+    "SpokenWords",
+    "TokenAgent",
     "Turns",
     "Understanding",
     "recurrent_core",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.agents.agent import Agent
+from pyagent.agents.agent_folder import action_ids, load_agent, save_agent
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
 from pyagent.agents.interaction import Interaction
 from pyagent.agents.state_tracking import recurrent_core
 from pyagent.agents.understanding import Understanding
-from pyagent.files import load_weights, save_weights, write_atomically
 from pyagent.nn.recurrent import State
 from pyagent.text import Tokenizer
 
@@ -71,7 +70,7 @@ class LanguageAgent(Agent):
         generation: nn.Module | None = None,
         interaction: type[Interaction] = Interaction,
     ) -> None:
-        ids = [_one_token(tokenizer, word) for word in action_words]
+        ids = action_ids(tokenizer, action_words)
         understanding = understanding or Understanding(tokenizer)
         core: Any = state_tracking or recurrent_core(
             understanding.output_size, hidden_size, cell=cell, num_layers=num_layers
@@ -116,15 +115,7 @@ class LanguageAgent(Agent):
 
     def save(self, path: str | Path) -> None:
         """Writes `tokenizer.json`, `weights.safetensors` and `config.json` into the folder `path`."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(folder / "tokenizer.json")
-        save_weights(folder / "weights.safetensors", self.state_dict())
-        config = {}
-        if (folder / "config.json").is_file():  # a run's folder: its settings stay
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config["agent"] = self.config
-        write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+        save_agent(path, self, self.tokenizer, self.config)
 
     @classmethod
     def load(cls, path: str | Path, **parts: Any) -> LanguageAgent:
@@ -134,23 +125,4 @@ class LanguageAgent(Agent):
             FileNotFoundError: the folder lacks one of the files.
             ValueError: the files do not hold an agent.
         """
-        folder = Path(path)
-        for name in ("config.json", "tokenizer.json", "weights.safetensors"):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"no agent at {folder}: {name} is missing")
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("agent")
-        if not isinstance(config, dict):
-            raise ValueError(f"{folder / 'config.json'} describes no agent")
-        agent = cls(Tokenizer.load(folder / "tokenizer.json"), **{**config, **parts})
-        try:
-            agent.load_state_dict(load_weights(folder / "weights.safetensors"))
-        except RuntimeError as error:
-            raise ValueError(f"{folder}: the weights are not those of this agent: {error}") from error
-        return agent
-
-
-def _one_token(tokenizer: Tokenizer, word: str) -> int:
-    ids = tokenizer.encode(word)
-    if len(ids) != 1 or ids[0] == tokenizer.unk_id:
-        raise ValueError(f"action_words: {word!r} is not one token of the tokenizer; train it with words=action_words")
-    return ids[0]
+        return load_agent(cls, path, **parts)

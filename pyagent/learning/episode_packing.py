@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,3 +49,18 @@ def pack_episodes(lengths: Sequence[int], lanes: int) -> tuple[Tensor, Tensor]:
         row[: len(turns), lane] = torch.tensor(turns)
         reset[list(starts[lane]), lane] = True
     return row, reset | (row < 0)
+
+
+def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
+    """All episodes in an order that follows from `seed`, cut into batches of whole episodes with `batch_size` turns or
+    a little more."""
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    batches: list[list[int]] = [[]]
+    turns = 0
+    for episode in order.tolist():
+        if turns >= batch_size:
+            batches.append([])
+            turns = 0
+        batches[-1].append(episode)
+        turns += lengths[episode]
+    return batches

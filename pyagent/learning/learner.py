@@ -121,8 +121,9 @@ class Learner(ABC, Generic[AgentType]):
 
     def save(self, path: str | Path) -> None:
         """Writes the agent and all that learning needs to go on into the folder `path`."""
-        if isinstance(self.agent, LanguageAgent):  # other agents follow from the environment and the settings
-            self.agent.save(path)
+        save = getattr(self.agent, "save", None)
+        if callable(save):  # other agents follow from the environment and the settings
+            save(path)
         tree = {"learner": type(self).__name__, "settings": self.settings, "state": self.state_dict()}
         tree["env"] = self.env if is_id(self.env) else None
         save_checkpoint(Path(path) / "checkpoint.safetensors", tree)

@@ -132,6 +132,7 @@ class _MainJob:
             clip_range=config.clip_range,
             ent_coef=config.ent_coef,
             normalize_rewards=False,
+            precision=config.precision,
             value_warmup=1,
             schedule_timesteps=config.reinforcement_timesteps,
             seed=derived_seed(config.seed, 3),
@@ -209,6 +210,7 @@ class _MainJob:
             cell=config.cell,
             hidden_size=config.hidden_size,
             seed=config.seed,
+            precision=config.precision,
         )
 
     def _save(self, stage: str, learner: Learner) -> None:

@@ -62,6 +62,8 @@ class MainJobConfig:
     """environment steps between checkpoints"""
     evaluation_episodes: int = 512
     """named seeds that each agent is evaluated on, one episode each"""
+    precision: str = "float32"
+    """or "bfloat16": of the products in learning"""
     threads: int = 1
     """threads of torch; the job's batches are small, and more of them wait for each other on a busy machine"""
     first_evaluation_seed: int = 0

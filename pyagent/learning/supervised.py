@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyagent.agents import LanguageAgent
-from pyagent.learning.episode_packing import pack_episodes
+from pyagent.learning.episode_packing import pack_episodes, shuffled_batches
 from pyagent.learning.learner import Learner
 from pyagent.learning.logger import Logger
 from pyagent.learning.seeding import derived_seed
@@ -40,6 +40,7 @@ class Supervised(Learner[LanguageAgent]):
         patience: epochs without a fall of the held-out loss before it stops.
         early_stopping: False goes on until `learn` has had its timesteps, and keeps the last weights.
         seed: of everything.
+        precision: ``"float32"``, or ``"bfloat16"`` for products in bfloat16.
         verbose, tensorboard_log, device: as in Stable-Baselines3.
         logger: takes the figures instead of `tensorboard_log`.
 
@@ -64,6 +65,7 @@ class Supervised(Learner[LanguageAgent]):
         hidden_size: int = 128,
         num_layers: int = 1,
         seed: int = 0,
+        precision: str = "float32",
         verbose: int = 0,
         tensorboard_log: str | Path | None = None,
         device: str = "cpu",
@@ -90,7 +92,9 @@ class Supervised(Learner[LanguageAgent]):
             sizes = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers}
             texts = [text for episode in episodes for turn in episode for text in turn]
             agent = new_language_agent(vector_env(env, 1, seed), seed, texts, **sizes)
-        super().__init__(env, agent, settings, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose)
+        super().__init__(
+            env, agent, settings, precision=precision, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose
+        )
         self.agent.to(device)
         self.batch_size, self.max_grad_norm, self.patience, self.seed = batch_size, max_grad_norm, patience, seed
         self.early_stopping = early_stopping
@@ -161,17 +165,7 @@ class Supervised(Learner[LanguageAgent]):
         return figures
 
     def _epoch_batches(self) -> list[list[int]]:
-        """All training episodes in an order that follows from the seed and the epoch, cut into batches."""
-        order = np.random.default_rng(derived_seed(self.seed, 2, self.epoch)).permutation(len(self.training.lengths))
-        batches: list[list[int]] = [[]]
-        turns = 0
-        for episode in order.tolist():
-            if turns >= self.batch_size:
-                batches.append([])
-                turns = 0
-            batches[-1].append(episode)
-            turns += self.training.lengths[episode]
-        return batches
+        return shuffled_batches(self.training.lengths, self.batch_size, derived_seed(self.seed, 2, self.epoch))
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {

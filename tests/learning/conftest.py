@@ -4,6 +4,8 @@ import gymnasium as gym
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
+from pyagent.text import Tokenizer
+
 
 class Recall(gym.Env):
     """Is told a word, then asked for it; pays 1 for the right answer."""
@@ -39,5 +41,32 @@ def recall_episodes():
     def make(count):
         words = [Recall.action_words[number % 2] for number in range(count)]
         return [[(f"remember the word . it is {w} .", "left"), ("which word was it .", w)] for w in words]
+
+    return make
+
+
+WORDS = "a b c d e f"
+
+
+@pytest.fixture
+def words_tokenizer():
+    """Knows the words a to f."""
+    return Tokenizer.train([WORDS])
+
+
+@pytest.fixture
+def logged_episodes():
+    """(rng, count) → that many logged episodes of random words a to f, prompts and responses of 0…4 words; one in
+    three is cut short."""
+
+    def make(rng, count):
+        def text():
+            return " ".join(rng.choice(WORDS.split(), rng.integers(5)))
+
+        episodes = []
+        for number in range(count):
+            episode = [(text(), text(), float(rng.normal())) for _ in range(rng.integers(1, 4))]
+            episodes.append(episode + [(text(), None, 0.0)] * (number % 3 == 2))
+        return episodes
 
     return make

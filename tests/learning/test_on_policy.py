@@ -105,7 +105,8 @@ def test_a_bad_reward_stops_the_run_and_names_the_environment(pay):
 
 
 def test_reinforce_learns_from_whole_episodes_with_the_rewards_that_followed():
-    learner = Reinforce(echo_env(2, length=4), normalize_advantage=False, vf_coef=0.0, gamma=0.9, **SMALL)
+    own = {"normalize_advantage": False, "normalize_rewards": False, "vf_coef": 0.0, "gamma": 0.9}
+    learner = Reinforce(echo_env(2, length=4), **own, **SMALL)
     seen = []
     learner.actor_critic_step = lambda rollout, advantage, target: seen.append((rollout, advantage, target)) or {}
     learner.learn(8)
