@@ -105,7 +105,8 @@ class Learner(ABC, Generic[AgentType]):
         action_masks: Any = None,
     ) -> tuple[Any, Any]:
         """Actions for observations and the state to hand back; see `Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic, action_masks)
+        masks = {} if action_masks is None else {"action_masks": action_masks}
+        return self.agent.predict(observation, state, episode_start, deterministic, **masks)
 
     def frozen(self) -> AbstractContextManager[Agent]:
         """For acting many steps; see `Agent.frozen`."""

@@ -157,7 +157,7 @@ def test_bfloat16_learns_with_the_weights_of_now():
         learning_rate=3e-3,
         precision="bfloat16",
         **(SMALL | {"hidden_size": 32, "gamma": 0.5}),
-    ).learn(8000)
+    ).learn(16_000)
     assert evaluate_policy(learner, echo_env(4), 20)[0] >= 4.0
 
 
