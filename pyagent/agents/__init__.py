@@ -7,6 +7,7 @@ except ModuleNotFoundError as error:
         "pyagent.agents needs gymnasium: pip install 'pyagent[train]'", name=error.name
     ) from error
 
+from pyagent.agents.choosing import ChoiceDecision, ChoiceUnderstanding, ChoosingAgent, load_agent
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
 from pyagent.agents.interaction import EpisodeEnd, Interaction, Rollout
@@ -16,6 +17,9 @@ from pyagent.agents.understanding import Turns, Understanding
 
 __all__ = [
     "CORES",
+    "ChoiceDecision",
+    "ChoiceUnderstanding",
+    "ChoosingAgent",
     "Decision",
     "EpisodeEnd",
     "Generation",
@@ -25,6 +29,7 @@ __all__ = [
     "Rollout",
     "Turns",
     "Understanding",
+    "load_agent",
     "recurrent_core",
     "select_lanes",
 ]

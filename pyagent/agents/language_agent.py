@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.agents.decision import Decision
-from pyagent.agents.generation import Generation
+from pyagent.agents.generation import Generation, Responses
 from pyagent.agents.interaction import Interaction
 from pyagent.agents.state_tracking import recurrent_core
 from pyagent.agents.understanding import Understanding
@@ -99,6 +99,19 @@ class LanguageAgent(nn.Module):
         output, after = self.state_tracking.step(self.understanding.step(texts), state, reset=reset)
         log_probabilities, value = self.decision(output, self.generation.word_head)
         return log_probabilities, value, output, after
+
+    def prepare_responses(self, prompts: Sequence[str], responses: Sequence[str]) -> Any:
+        """What `response_loss` needs of the responses to these prompts, one each; `select` takes some of them."""
+        eos = self.tokenizer.eos_id
+        ids = [[*said, eos] for said in self.tokenizer.encode_batch(responses)]
+        longest = max(map(len, ids))
+        tokens = torch.tensor([said + [eos] * (longest - len(said)) for said in ids], device=self.device)
+        return Responses(tokens.t().contiguous(), torch.tensor([len(said) for said in ids], device=self.device))
+
+    def response_loss(self, turns: Tensor, reset: Tensor, there: Tensor, responses: Any) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of the responses to the turns [T, B, D] that are `there`, bool [T, B], row by row."""
+        output, _ = self.state_tracking(turns, None, reset=reset)
+        return self.generation.loss(output[there], responses.tokens, responses.lengths)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
-from pyagent.agents import LanguageAgent
+from pyagent.agents import LanguageAgent, load_agent
 from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 from pyagent.learning.logger import Logger
 from pyagent.learning.loop import Callback, run_loop
@@ -116,7 +116,7 @@ class Learner(ABC):
         env = tree["env"] if env is None else env
         if env is None:
             raise ValueError("env: the learner was not made with an environment's id, so give its environment")
-        learner = cls(env, **{"agent": LanguageAgent.load(path), **tree["settings"], **keywords})
+        learner = cls(env, **{"agent": load_agent(path), **tree["settings"], **keywords})
         learner.load_state_dict(tree["state"])
         return learner
 

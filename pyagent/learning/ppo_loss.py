@@ -35,7 +35,7 @@ def ppo_loss(
     """−mean min(ratio·A, clip(ratio, 1±clip_range)·A) + vf_coef·mean (v − target)² − ent_coef·mean entropy.
 
     Args:
-        log_probabilities: [N, A] of all actions, now.
+        log_probabilities: [N, A] of all actions, now; −inf for those that cannot be taken.
         value: [N], now.
         action: int64 [N], taken.
         old_log_prob: [N], of it, when it was taken.
@@ -49,7 +49,9 @@ def ppo_loss(
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     policy = -torch.minimum(ratio * advantage, clipped * advantage).mean()
     value_loss = (value - target).square().mean()
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(-1).mean()
+    # An action that cannot be taken (−inf) adds nothing: p·log p → 0.
+    possible = log_probabilities.masked_fill(log_probabilities == -torch.inf, 0.0)
+    entropy = -(possible.exp() * possible).sum(-1).mean()
     with torch.no_grad():
         approx_kl = (ratio - 1 - log_ratio).mean()
         clip_fraction = (ratio != clipped).float().mean()

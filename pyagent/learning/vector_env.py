@@ -9,10 +9,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from pyagent.agents import LanguageAgent
+from pyagent.agents import ChoosingAgent, LanguageAgent
 from pyagent.learning.mixed_env import MixedVectorEnv
 from pyagent.learning.seeding import torch_seed
 from pyagent.text import Tokenizer
+from pyagent.text.choices import split_choices
 
 
 def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
@@ -55,9 +56,10 @@ def is_id(env: Any) -> bool:
 
 
 def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
-    from pyagent.envs import make_vec, tasks
+    from pyagent.envs import games, make_vec, tasks
 
-    if env_id in {name for task in tasks() for name in (task.id, task.level)} or env_id not in gym.registry:
+    ours = {name for task in tasks() for name in (task.id, task.level)} | {game.id for game in games()}
+    if env_id in ours or env_id not in gym.registry:
         return make_vec(env_id, num_envs, seed=seed)
     return gym.make_vec(env_id, num_envs, vectorization_mode="sync")
 
@@ -69,8 +71,12 @@ def new_agent(env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = (
         env: with text observations.
         seed: of the weights and the play.
         texts: what the vocabulary is learned from; random play where there are none.
-        sizes: keywords of `LanguageAgent`.
+        sizes: keywords of `LanguageAgent`, or of `ChoosingAgent` where the texts end with choices.
     """
+    if _chooses(env):
+        tokenizer = Tokenizer.train(texts or _random_play(env, seed))
+        with torch_seed(seed):
+            return ChoosingAgent(tokenizer, **sizes)
     words = action_words(env)
     tokenizer = Tokenizer.train(texts or _random_play(env, seed), words=words)
     with torch_seed(seed):
@@ -83,12 +89,19 @@ def action_words(env: Any) -> tuple[str, ...]:
     return tuple(words) if words else tuple(f"action{number}" for number in range(int(env.single_action_space.n)))
 
 
+def _chooses(env: Any) -> bool:
+    """Whether the texts end with the choices that the actions number."""
+    return bool(getattr(env.single_observation_space, "max_choices", 0))
+
+
 def _random_play(env: VectorEnv[Any, Any, Any], seed: int, steps: int = 2000) -> list[str]:
     rng = np.random.default_rng(seed)
     observations, _ = env.reset(seed=seed)
     texts = list(observations)
     actions = len(action_words(env))
     for _ in range(-(-steps // env.num_envs)):
+        if _chooses(env):
+            actions = [len(split_choices(text)[1]) or 1 for text in observations]
         observations, *_ = env.step(rng.integers(actions, size=env.num_envs))
         texts.extend(observations)
     return texts
