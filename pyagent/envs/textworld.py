@@ -85,12 +85,13 @@ class TextWorldGame(gymnasium.Env[str, Any]):
         self._commands: dict[str, str] = {}
         self._machine = java_machine()
         self._server = self._machine.game_server()
-        if game not in list(self._server.getGameNames()):
-            raise ValueError(f"game must be one of {', '.join(self._server.getGameNames())}, got {game!r}")
+        names = list(self._server.getGameNames())
+        if game not in names:
+            raise ValueError(f"game must be one of {', '.join(names)}, got {game!r}")
         complaint = self._server.load(game, params)
         if complaint:
             raise ValueError(f"params {params!r} are not those of {game}: {complaint}")
-        self.official_seeds: tuple[int, ...] = tuple(getattr(self._server, f"getSeeds{fold.title()}")())
+        self.official_seeds: tuple[int, ...] = _numbers_in(getattr(self._server, f"getSeeds{fold.title()}")())
         self._task = str(self._server.getTaskDescription())
         self._seed_source = seeds
         self._seeds = None if seeds is None else iter(seeds)
@@ -218,6 +219,11 @@ def _follow(env: TextWorldGame, seed: int) -> list[tuple[str, str]] | None:
 def _plain(text: str) -> str:
     """Lower case, single spaces, no words that only vary."""
     return _SPACES.sub(" ", _SEEN.sub("you see", text.lower()).replace("you see you see", "you see")).strip()
+
+
+def _numbers_in(listed: Any) -> tuple[int, ...]:
+    """A list of Java's in one call: reading it like one of Python's takes a call for each element."""
+    return tuple(json.loads(listed.toString()))
 
 
 def _carried(inventory: str) -> Sequence[str]:
