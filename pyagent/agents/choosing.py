@@ -243,13 +243,14 @@ class Choices:
 
 def _numbers(texts: Sequence[str], number_of: dict[str, int]) -> tuple[Tensor, Tensor]:
     """Numbers of the sentences [N, S] and of the choices [N, K] of every turn, K ≥ 1; −1 after a turn's last."""
-    facts, choices = zip(*map(split_choices, texts), strict=True) if texts else ((), ())
-    sentences = sentence_numbers(facts, number_of)
-    K = max(map(len, choices), default=0) or 1
-    numbers = torch.full((len(choices), K), -1, dtype=torch.int64)
-    for turn, lines in enumerate(choices):
-        if lines:
-            numbers[turn, : len(lines)] = torch.tensor([number_of.setdefault(line, len(number_of)) for line in lines])
+    turns = [split_choices(text) for text in texts]
+    sentences = sentence_numbers([facts for facts, _ in turns], number_of)
+    K = max((len(choices) for _, choices in turns), default=0) or 1
+    numbers = torch.full((len(turns), K), -1, dtype=torch.int64)
+    for turn, (_, choices) in enumerate(turns):
+        if choices:
+            known = [number_of.setdefault(choice, len(number_of)) for choice in choices]
+            numbers[turn, : len(known)] = torch.tensor(known)
     return sentences, numbers
 
 

@@ -44,7 +44,7 @@ class TextWorldGame(gymnasium.Env[str, Any]):
 
     Action: the number of such a line, from 0. Reward: the change of the score, whose maximum is 1. An episode is
     `terminated` by success (score 1) or by the game's own failure, `truncated` after `max_steps`.
-    ``info["is_success"]`` tells at an episode's end how it went; ``info["seed"]`` the game's official seed at its start.
+    ``info["is_success"]`` tells at an episode's end how it went; ``info["seed"]`` at its start the official seed.
 
     Args:
         game: the package's name of the game.

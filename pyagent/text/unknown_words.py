@@ -20,8 +20,8 @@ class UnknownWords:
     """Renames the words of an episode that are not known: the first of them is ``unknown0``, the next ``unknown1``, …
 
     In training some known words are forgotten for an episode, the rare ones more often: a word that occurs in n
-    episodes with probability α/(n + α) (Kiperwasser and Goldberg 2016, https://arxiv.org/abs/1603.04351, there a word at
-    a time). An agent that saw all words of its training games would never learn what to do with a new one.
+    episodes with probability α/(n + α) (Kiperwasser and Goldberg 2016, https://arxiv.org/abs/1603.04351, there a word
+    at a time). An agent that saw all words of its training games would never learn what to do with a new one.
 
     Args:
         known: in how many training episodes each known word occurs.

@@ -38,7 +38,13 @@ class Boxes(gym.Env):
     def step(self, action):
         if self.asked:
             self.asked = False
-            return with_choices("find the coin .", [f"open {colour} box" for colour in self.colours]), 0.0, False, False, {}
+            return (
+                with_choices("find the coin .", [f"open {colour} box" for colour in self.colours]),
+                0.0,
+                False,
+                False,
+                {},
+            )
         right = self.colours[action] == self.wanted
         return with_choices("it is over .", []), float(right), True, False, {"is_success": right}
 

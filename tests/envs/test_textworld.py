@@ -202,7 +202,9 @@ def test_one_process_for_all_and_none_left():
     assert process.poll() is not None
 
 
-@pytest.mark.parametrize("end", ["pass", "import os; os._exit(3)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.parametrize(
+    "end", ["pass", "import os; os._exit(3)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+)
 def test_the_process_ends_with_its_owner(end):
     program = f"""
 from pyagent.envs.textworld import TextWorldGame
