@@ -85,14 +85,16 @@ class ChoiceUnderstanding(Understanding):
 
     def _read_turns(self, vectors: SentenceVectors, sentences: Tensor, choices: Tensor) -> Tensor:
         there = choices >= 0
-        read = torch.cat((self._choices(vectors, sentences, choices), there[..., None].to(vectors.key.dtype)), -1)
-        return torch.cat((self._attend(vectors, sentences), (read * there[..., None]).flatten(1)), 1)
+        read = self._read_choices(vectors, sentences, choices, there)
+        padded = read.new_zeros(*choices.shape, self.choice_size + 1)
+        padded[there] = nn.functional.pad(read, (0, 1), value=1.0)
+        return torch.cat((self._attend(vectors, sentences), padded.flatten(1)), 1)
 
-    def _choices(self, vectors: SentenceVectors, sentences: Tensor, choices: Tensor) -> Tensor:
-        """[N, K, C]"""
+    def _read_choices(self, vectors: SentenceVectors, sentences: Tensor, choices: Tensor, there: Tensor) -> Tensor:
+        """The vectors of those that are there, row by row: [M, C]."""
         heads = (self.num_heads, vectors.key.shape[1] // self.num_heads)
-        facts, own = sentences.clamp(min=0), choices.clamp(min=0)
-        query = nn.functional.embedding(own, vectors.query).unflatten(-1, heads).transpose(1, 2)
+        facts = sentences.clamp(min=0)
+        query = nn.functional.embedding(choices.clamp(min=0), vectors.query).unflatten(-1, heads).transpose(1, 2)
         key, value = (
             nn.functional.embedding(facts, vector).unflatten(-1, heads).transpose(1, 2)
             for vector in (vectors.key, vectors.value)
@@ -100,9 +102,9 @@ class ChoiceUnderstanding(Understanding):
         query = query * (self.sharpness.exp() / heads[1] ** 0.5)[:, None, None]
         absent = (sentences < 0)[:, None, None, :]
         weight = (query @ key.transpose(2, 3)).masked_fill(absent, -torch.inf).softmax(-1)
-        attended = (weight @ value).transpose(1, 2).flatten(2)
-        parts = (*(nn.functional.embedding(own, vector) for vector in (vectors.value, vectors.feature)), attended)
-        return self.choice_norm(self.choice(torch.cat(parts, -1))).relu()
+        attended = (weight @ value).transpose(1, 2).flatten(2)[there]
+        own = (nn.functional.embedding(choices[there], vector) for vector in (vectors.value, vectors.feature))
+        return self.choice_norm(self.choice(torch.cat((*own, attended), -1))).relu()
 
 
 class ChoiceDecision(nn.Module):
