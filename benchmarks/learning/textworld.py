@@ -95,7 +95,7 @@ class Run:
         began = time.process_time()
         alpha, copies = self.recipe.alpha, self.recipe.copies
         words = UnknownWords(self.known, alpha, seed=self.seed)
-        told = [words.rename_episode(episode) for _ in range(copies) for episode in solved]
+        told = [words.rename_episode(episode) for episode in solved for _ in range(copies)]
         learner = Supervised(SyncVectorEnv([self._game]), demonstrations=told, seed=self.seed).learn(10**9)
         self.seconds["supervised"] = time.process_time() - began
         return learner

@@ -61,3 +61,20 @@ def test_no_gradient_where_the_ratio_has_left_the_range_the_right_way():
     got.loss.backward()
     assert log_probabilities.grad[0, 0] == 0.0
     assert log_probabilities.grad[1, 0] > 0.0
+
+
+def test_impossible_actions_change_nothing():
+    rng = np.random.default_rng(1)
+    scores = torch.tensor(rng.normal(size=(20, 3)), requires_grad=True)
+    value, target, advantage, old = (torch.tensor(rng.normal(size=20)) for _ in range(4))
+    action = torch.tensor(rng.integers(3, size=20))
+    coefficients = {"clip_range": 0.2, "ent_coef": 0.5, "vf_coef": 0.5}
+
+    def loss_and_gradient(masked):
+        log_probabilities = masked.log_softmax(-1)
+        loss = ppo_loss(log_probabilities, value, action, old, advantage, target, **coefficients).loss
+        return loss, torch.autograd.grad(loss, scores)[0]
+
+    padded = torch.cat((scores, torch.full((20, 2), -torch.inf, dtype=scores.dtype)), 1)
+    for got, want in zip(loss_and_gradient(padded), loss_and_gradient(scores), strict=True):
+        torch.testing.assert_close(got, want)
