@@ -20,7 +20,7 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("pyagent needs Python >= 3.10; make PYTHON=... names one")'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	$(PIP) setuptools pybind11 torch
-	$(PIP) --no-build-isolation -e '.[train,examples,dev]'
+	$(PIP) --no-build-isolation -e '.[train,examples,textworld,dev]'
 	@touch $@
 
 train: install

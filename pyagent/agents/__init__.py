@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
 
 from pyagent.agents.agent import Agent
 from pyagent.agents.choices import Choices
+from pyagent.agents.choosing import ChoiceDecision, ChoiceUnderstanding, ChoosingAgent, load_language_agent
 from pyagent.agents.decision import Decision
 from pyagent.agents.generation import Generation
 from pyagent.agents.heads import ActorCritic, DuelingQ
@@ -24,7 +25,10 @@ __all__ = [
     "CORES",
     "ActorCritic",
     "Agent",
+    "ChoiceDecision",
+    "ChoiceUnderstanding",
     "Choices",
+    "ChoosingAgent",
     "Decision",
     "DuelingQ",
     "EpisodeEnd",
@@ -40,6 +44,7 @@ __all__ = [
     "TokenAgent",
     "Turns",
     "Understanding",
+    "load_language_agent",
     "recurrent_core",
     "select_lanes",
 ]

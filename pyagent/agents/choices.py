@@ -58,17 +58,21 @@ class Choices:
 
     def sample(self, log_probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Actions drawn from [B, ΣA] by a CPU generator: int64 [B] or [B, n]."""
-        parts = log_probabilities.exp().cpu().split(self.sizes, -1)
+        parts = self._split(log_probabilities.exp().cpu())
         drawn = torch.cat([torch.multinomial(part, 1, generator=generator) for part in parts], -1)
         return self._shaped(drawn).to(log_probabilities.device)
 
     def best(self, scores: Tensor) -> Tensor:
         """The most probable actions, of equals the first: int64 [...] or [..., n]."""
-        return self._shaped(torch.stack([part.argmax(-1) for part in scores.split(self.sizes, -1)], -1))
+        return self._shaped(torch.stack([part.argmax(-1) for part in self._split(scores)], -1))
 
     def to_env(self, action: Tensor) -> np.ndarray:
         """Actions as the environment counts them."""
         return action.cpu().numpy() + self.start
+
+    def _split(self, scores: Tensor) -> tuple[Tensor, ...]:
+        # One choice may offer more or less at every turn (`ChoosingAgent`).
+        return (scores,) if self.is_single else scores.split(self.sizes, -1)
 
     def _shaped(self, action: Tensor) -> Tensor:
         return action[..., 0] if self.is_single else action

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pyagent.nn import EmbeddingGRU
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The tokens of N responses."""
+
+    tokens: Tensor
+    """int64 [R, N]: one column a response, ``<eos>`` at its end and after it"""
+    lengths: Tensor
+    """int64 [N]: tokens of each, its ``<eos>`` included"""
+
+    def select(self, rows: Tensor) -> Responses:
+        """These responses, int64 [M]."""
+        return Responses(self.tokens[:, rows], self.lengths[rows])
 
 
 class Generation(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyagent.agents.agent import Agent
 from pyagent.agents.agent_folder import action_ids, load_agent, save_agent
 from pyagent.agents.decision import Decision
-from pyagent.agents.generation import Generation
+from pyagent.agents.generation import Generation, Responses
 from pyagent.agents.interaction import Interaction
 from pyagent.agents.state_tracking import recurrent_core
 from pyagent.agents.understanding import Understanding
@@ -79,7 +79,7 @@ class LanguageAgent(Agent):
         generation = generation or Generation(len(tokenizer), H, eos_id=tokenizer.eos_id)
         super().__init__(
             gym.spaces.Text(2**31 - 1),
-            gym.spaces.Discrete(len(ids)),
+            gym.spaces.Discrete(max(len(ids), 1)),  # none where each text offers its own choices
             understanding=understanding,
             state_tracking=core,
             decision=decision or Decision(ids, H),
@@ -94,6 +94,19 @@ class LanguageAgent(Agent):
     def decide(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the action words [..., A] and values [...] of the core's outputs [..., H]."""
         return self.decision(output, self.generation.word_head)
+
+    def prepare_responses(self, prompts: Sequence[str], responses: Sequence[str]) -> Any:
+        """What `response_loss` needs of the responses to these prompts, one each; `select` takes some of them."""
+        eos = self.tokenizer.eos_id
+        ids = [[*said, eos] for said in self.tokenizer.encode_batch(responses)]
+        longest = max(map(len, ids))
+        tokens = torch.tensor([said + [eos] * (longest - len(said)) for said in ids], device=self.device)
+        return Responses(tokens.t().contiguous(), torch.tensor([len(said) for said in ids], device=self.device))
+
+    def response_loss(self, turns: Tensor, reset: Tensor, there: Tensor, responses: Any) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of the responses to the turns [T, B, D] that are `there`, bool [T, B], row by row."""
+        output, _ = self.state_tracking(turns, None, reset=reset)
+        return self.generation.loss(output[there], responses.tokens, responses.lengths)
 
     def reply(
         self,

@@ -31,8 +31,11 @@ class Turns:
 
     def select(self, rows: Tensor) -> Turns:
         """These turns (int64 [M]) with only the sentences that occur in them."""
-        sentences = self.sentences[rows]
-        used, position = torch.unique(sentences, return_inverse=True)
+        return Turns(self.tokens, self.lengths, self.sentences[rows]).compact()
+
+    def compact(self) -> Turns:
+        """Without the sentences that no turn has."""
+        used, position = torch.unique(self.sentences, return_inverse=True)
         if len(used) and used[0] < 0:
             used, position = used[1:], position - 1
         return Turns(self.tokens[:, used], self.lengths[used], position)
@@ -108,7 +111,7 @@ class Understanding(nn.Module):
     def prepare(self, texts: Sequence[str]) -> Turns:
         """Splits texts into sentences (a full stop ends one) and these into tokens; no weight is involved."""
         number_of: dict[str, int] = {}
-        sentences = _numbers(texts, number_of)
+        sentences = sentence_numbers(texts, number_of)
         return Turns(*self._tokens(list(number_of)), sentences.to(self.sharpness.device))
 
     def forward(self, turns: Turns) -> Tensor:
@@ -120,11 +123,9 @@ class Understanding(nn.Module):
         with torch.no_grad():
             if self._known is None:
                 return self(self.prepare(texts))
-            known = self._known
-            sentences = _numbers(texts, known.number_of)
-            if len(known.number_of) > known.count:
-                known.add(self._read(*self._tokens(list(known.number_of)[known.count :])))
-            return self._attend(known.vectors, sentences.to(self.sharpness.device))
+            sentences = sentence_numbers(texts, self._known.number_of)
+            self._read_new(self._known)
+            return self._attend(self._known.vectors, sentences.to(self.sharpness.device))
 
     @contextmanager
     def frozen(self) -> Iterator[Understanding]:
@@ -146,6 +147,11 @@ class Understanding(nn.Module):
         ]
         device = self.sharpness.device
         return torch.from_numpy(tokens.T.copy()).to(device), torch.tensor(lengths, dtype=torch.int64, device=device)
+
+    def _read_new(self, known: _KnownSentences) -> None:
+        """Reads the sentences that got a number since the last call."""
+        if len(known.number_of) > known.count:
+            known.add(self._read(*self._tokens(list(known.number_of)[known.count :])))
 
     def _read(self, tokens: Tensor, lengths: Tensor) -> SentenceVectors:
         _, state = self.reader(tokens, lengths=lengths)
@@ -197,7 +203,7 @@ class _KnownSentences:
         self.count = len(self.number_of)
 
 
-def _numbers(texts: Sequence[str], number_of: dict[str, int]) -> Tensor:
+def sentence_numbers(texts: Sequence[str], number_of: dict[str, int]) -> Tensor:
     """The number of every sentence, int64 [N, S] with −1 after a turn's last; new sentences get the next numbers."""
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise TypeError("texts: want a sequence of strings, one a turn")

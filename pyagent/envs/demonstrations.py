@@ -11,6 +11,7 @@ from operator import index
 from minigrid.utils.baby_ai_bot import BabyAIBot
 
 from pyagent.envs.babyai import ACTION_WORDS, BabyAIText
+from pyagent.envs.games import is_game
 from pyagent.envs.seeds import training_seeds
 from pyagent.envs.tasks import find_task
 from pyagent.envs.worker import Worker
@@ -62,10 +63,10 @@ class Demonstrator:
 
 
 def demonstrations(env_id: str, episodes: int, seed: int, *, processes: int = 1) -> list[Episode]:
-    """Solved episodes on the levels of ``training_seeds(seed)``, in that order.
+    """Solved episodes on the levels of ``training_seeds(seed)``, in that order; of a game, different training games.
 
     Args:
-        env_id: an id of `tasks()`, or its bare level name.
+        env_id: an id of `tasks()` or `games()`, or its bare name.
         episodes: how many, ≥ 0.
         seed: which levels.
         processes: worker processes that play at the same time; 1 plays in this one. The result is the same.
@@ -74,11 +75,15 @@ def demonstrations(env_id: str, episodes: int, seed: int, *, processes: int = 1)
         ValueError: there is no such task, `episodes` is negative or `processes` < 1.
         RuntimeError: the bot solves fewer than one level in ten.
     """
-    level = find_task(env_id).level
     if episodes < 0:
         raise ValueError(f"episodes must be 0 or more, got {episodes}")
     if processes < 1:
         raise ValueError(f"processes must be 1 or more, got {processes}")
+    if is_game(env_id):
+        from pyagent.envs.textworld import gold_demonstrations
+
+        return gold_demonstrations(env_id, episodes, seed)
+    level = find_task(env_id).level
     solved: list[Episode] = []
     tried = 0
     with closing(_played(level, seed, processes)) as played:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from typing_extensions import Self
 
-from pyagent.agents import Agent, LanguageAgent
+from pyagent.agents import Agent, load_language_agent
 from pyagent.learning.checkpoint import load_checkpoint, save_checkpoint
 from pyagent.learning.logger import Logger
 from pyagent.learning.loop import Callback, run_loop
@@ -155,7 +155,7 @@ class Learner(ABC, Generic[AgentType]):
     @classmethod
     def _saved_parts(cls, folder: Path) -> dict[str, Any]:
         """Keywords for the constructor that stand in files of their own."""
-        return {"agent": LanguageAgent.load(folder)} if (folder / "tokenizer.json").is_file() else {}
+        return {"agent": load_language_agent(folder)} if (folder / "tokenizer.json").is_file() else {}
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning needs to go on, the agent's weights included."""

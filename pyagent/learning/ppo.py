@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pyagent.agents import Rollout
+from pyagent.agents.choices import FORBIDDEN
 from pyagent.learning.choices_loss import ppo_loss_of_choices
 from pyagent.learning.on_policy import OnPolicy, OnPolicyKeywords, explained_variance
 from pyagent.ops import PPOLoss, ppo_loss
@@ -52,6 +53,7 @@ class PPO(OnPolicy):
     def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
         """The loss over some lanes (int64 [M]) of a rollout; turns whose action was ignored have no part in it."""
         scores, value = self.replay(rollout, lanes)
+        scores = scores.clamp(min=FORBIDDEN)  # −∞ where an agent offers no such choice
         choices = self.agent.choices
         mask = None if rollout.mask is None else rollout.mask[:, lanes]
         coefficients = {"clip_range": self.clip_range, "ent_coef": self.ent_coef, "vf_coef": self.vf_coef}

@@ -188,19 +188,15 @@ class Supervised(Learner[LanguageAgent]):
 
 
 class _Turns:
-    """Episodes as tensors: all prompts prepared once, all responses as tokens."""
+    """Episodes as tensors: all prompts and responses prepared once."""
 
     def __init__(self, agent: LanguageAgent, episodes: Sequence[Episode]) -> None:
         turns = [turn for episode in episodes for turn in episode]
         self.lengths = [len(episode) for episode in episodes]
         self.first = np.concatenate(([0], np.cumsum(self.lengths)))
-        self.prompts = agent.understanding.prepare([prompt for prompt, _ in turns])
-        eos = agent.tokenizer.eos_id
-        responses = [[*ids, eos] for ids in agent.tokenizer.encode_batch([response for _, response in turns])]
-        self.response_lengths = torch.tensor([len(ids) for ids in responses], device=agent.device)
-        longest = max(len(ids) for ids in responses)
-        padded = [ids + [eos] * (longest - len(ids)) for ids in responses]
-        self.responses = torch.tensor(padded, device=agent.device).t().contiguous()
+        prompts, responses = [prompt for prompt, _ in turns], [response for _, response in turns]
+        self.prompts = agent.understanding.prepare(prompts)
+        self.responses = agent.prepare_responses(prompts, responses)
 
     def loss(self, agent: LanguageAgent, chosen: list[int]) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of the responses of some episodes."""
@@ -210,9 +206,7 @@ class _Turns:
         rows = torch.from_numpy(numbers).to(agent.device)[row[there]]
         read = agent.understanding(self.prompts.select(rows))
         turns = read.new_zeros(*row.shape, read.shape[1]).masked_scatter(there[..., None], read)
-        output, _ = agent.state_tracking(turns, None, reset=reset)
-        response = self.responses[:, rows]
-        return agent.generation.loss(output[there], response, self.response_lengths[rows])
+        return agent.response_loss(turns, reset, there, self.responses.select(rows))
 
 
 def _episodes(env: Any, demonstrations: int | Sequence[Episode], seed: int) -> list[Episode]:

@@ -9,10 +9,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from pyagent.agents import Agent, LanguageAgent
+from pyagent.agents import Agent, ChoosingAgent, LanguageAgent
 from pyagent.learning.mixed_env import MixedVectorEnv
 from pyagent.learning.seeding import torch_seed
 from pyagent.text import Tokenizer
+from pyagent.text.choices import split_choices
 
 
 def vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
@@ -59,9 +60,10 @@ def reset_seed(env: Any, place: int) -> int | None:
 
 
 def _is_task(env_id: str) -> bool:
-    from pyagent.envs import tasks
+    from pyagent.envs import games, tasks
 
-    return env_id in {name for task in tasks() for name in (task.id, task.level)} or env_id not in gym.registry
+    ours = {name for task in tasks() for name in (task.id, task.level)} | {game.id for game in games()}
+    return env_id in ours or env_id not in gym.registry
 
 
 def _of_id(env_id: str, num_envs: int, seed: int) -> VectorEnv[Any, Any, Any]:
@@ -96,7 +98,7 @@ def new_language_agent(
         env: with text observations.
         seed: of the weights and the play.
         texts: what the vocabulary is learned from; random play where there are none.
-        sizes: keywords of `LanguageAgent`.
+        sizes: keywords of `LanguageAgent`, or of `ChoosingAgent` where the texts end with choices.
 
     Raises:
         TypeError: the environment has no text observations or no discrete actions.
@@ -107,12 +109,15 @@ def new_language_agent(
         raise TypeError(f"env: a language agent has discrete actions, got {env.single_action_space}")
     tokenizer = new_tokenizer(env, seed, texts)
     with torch_seed(seed):
+        if _chooses(env):
+            return ChoosingAgent(tokenizer, **sizes)
         return LanguageAgent(tokenizer, action_words(env), **sizes)
 
 
 def new_tokenizer(env: VectorEnv[Any, Any, Any], seed: int, texts: Sequence[str] = ()) -> Tokenizer:
     """A vocabulary of `texts`, or of random play where there are none, and of the words for actions."""
-    return Tokenizer.train(texts or _random_play(env, seed), words=action_words(env))
+    words = () if _chooses(env) else action_words(env)
+    return Tokenizer.train(texts or _random_play(env, seed), words=words)
 
 
 def action_words(env: Any) -> tuple[str, ...]:
@@ -121,12 +126,19 @@ def action_words(env: Any) -> tuple[str, ...]:
     return tuple(words) if words else tuple(f"action{number}" for number in range(int(env.single_action_space.n)))
 
 
+def _chooses(env: Any) -> bool:
+    """Whether the texts end with the choices that the actions number."""
+    return bool(getattr(env.single_observation_space, "max_choices", 0))
+
+
 def _random_play(env: VectorEnv[Any, Any, Any], seed: int, steps: int = 2000) -> list[str]:
     rng = np.random.default_rng(seed)
     observations, _ = env.reset(seed=seed)
     texts = list(observations)
     actions = len(action_words(env))
     for _ in range(-(-steps // env.num_envs)):
+        if _chooses(env):
+            actions = [len(split_choices(text)[1]) or 1 for text in observations]
         observations, *_ = env.step(rng.integers(actions, size=env.num_envs))
         texts.extend(observations)
     return texts
