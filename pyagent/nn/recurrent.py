@@ -1,4 +1,8 @@
-"""RNN, GRU and LSTM with torch.nn's parameters, and resets and lengths inside the sequence."""
+"""RNN, GRU and LSTM with torch.nn's parameters, and resets and lengths inside the sequence.
+
+Sequences of float32 obey `torch.set_float32_matmul_precision` as `pyagent.ops.recurrent_layer` says; single steps,
+whose time goes into reading the weights, do not.
+"""
 
 from __future__ import annotations
 
