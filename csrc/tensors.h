@@ -153,7 +153,9 @@ Argument<Real<T>> computed_argument(const char* name, const OptionalTensor& tens
 
 // The checks read values too, so that no index leaves its table.
 inline void check_range(const char* name, const int64_t* values, int64_t count, int64_t low, int64_t high) {
-  for (int64_t i = 0; values && i < count; ++i)
+  bool outside = false;
+  for (int64_t i = 0; values && i < count; ++i) outside |= values[i] < low || values[i] > high;
+  for (int64_t i = 0; outside && i < count; ++i)
     STD_TORCH_CHECK(values[i] >= low && values[i] <= high, name, ": got ", values[i], ", want ", low, " to ", high);
 }
 
