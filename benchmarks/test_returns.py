@@ -63,13 +63,11 @@ def first(results: Any) -> torch.Tensor:
     return results[0] if isinstance(results, tuple) else results
 
 
-NAMES = pytest.mark.parametrize(
-    "name", ["discounted_returns", "n_step_returns", "lambda_returns", "gae", "vtrace", "retrace"]
-)
+NAMES = ["discounted_returns", "n_step_returns", "lambda_returns", "gae", "vtrace"]
 
 
 @pytest.mark.benchmark(group="returns")
-@NAMES
+@pytest.mark.parametrize("name", [*NAMES, "retrace"])
 def test_returns(compare, other_peers, name: str) -> None:
     T, B = 128, 64
     steps = Steps(T, B)
@@ -83,13 +81,13 @@ def test_returns(compare, other_peers, name: str) -> None:
         "loop over n in torch" if name == "n_step_returns" else LOOP,
         peers={peer: repeated(call) for peer, call in others.calls.items()},
         absent=others.absent,
-        bytes=case.arrays * steps.size,
+        bytes=REPEATS * case.arrays * steps.size,
         repeats=REPEATS,
     )
 
 
-@pytest.mark.benchmark(group="returns, bandwidth")
-@NAMES
+@pytest.mark.benchmark(group="returns bandwidth")
+@pytest.mark.parametrize("name", [*NAMES, pytest.param("retrace", marks=pytest.mark.full)])
 def test_bandwidth(compare, name: str) -> None:
     steps = Steps(1024, 4096)
     case = case_of(name, steps)

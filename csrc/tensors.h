@@ -153,14 +153,14 @@ Argument<Real<T>> computed_argument(const char* name, const OptionalTensor& tens
 
 // The checks read values too, so that no index leaves its table. For low >= 0 and high >= -1.
 inline void check_range(const char* name, const int64_t* values, int64_t count, int64_t low, int64_t high) {
-  // The sign of a difference says what a comparison does, and signs of many are gathered without a branch. Where one
-  // wraps around, the other is negative.
-  uint64_t signs = 0;
+  // The sign of one difference or the other; unlike comparisons of 64 bits, every processor subtracts them in vectors.
+  uint64_t differences = 0;
   for (int64_t i = 0; values && i < count; ++i) {
     const uint64_t value = static_cast<uint64_t>(values[i]);
-    signs |= (value - static_cast<uint64_t>(low)) | (static_cast<uint64_t>(high) - value);
+    differences |= (static_cast<uint64_t>(high) - value) | (value - static_cast<uint64_t>(low));
   }
-  for (int64_t i = 0; signs >> 63 && i < count; ++i)
+  if (differences >> 63 == 0) return;
+  for (int64_t i = 0; i < count; ++i)
     STD_TORCH_CHECK(values[i] >= low && values[i] <= high, name, ": got ", values[i], ", want ", low, " to ", high);
 }
 

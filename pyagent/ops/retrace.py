@@ -33,7 +33,8 @@ def retrace(
     """Targets `[T, B]` of the Q-values of actions that another policy drew.
 
     Step t takes a_tm1[t] in x_{t−1} and leads, with r_t, to x_t, where a_t follows. With E_t = Σ_a π(a | x_t) q_t[a]
-    and c_t = λ min(1, π(a_t | x_t) / μ(a_t | x_t)), the paper's eq. 3 and 4, to the end of the sequence, are
+    and c_t = λ min(1, π(a_t | x_t) / μ(a_t | x_t)), which is 0 where π is, whatever μ, the paper's eq. 3 and 4, to the
+    end of the sequence, are
 
         G_t = q_tm1[a_tm1] + Σ_{s ≥ t} (Π_{t ≤ i < s} discount_i c_i) (r_s + discount_s E_s − q_{s−1}[a_{s−1}])
 
@@ -87,7 +88,7 @@ def retrace_reference(
     expected = (pi_t * q_t).sum(-1)
     r_t, discount_t = cut_reference(r_t, discount_t, truncated, expected)
     q_a, pi_a = (x.gather(-1, a_t[..., None])[..., 0] for x in (q_t, pi_t))
-    c_t = lambda_ * (pi_a / mu_t).clamp(max=1.0)
+    c_t = torch.where(pi_a == 0.0, 0.0, lambda_ * (pi_a / mu_t).clamp(max=1.0))
     c_t[-1:] = 0.0
     if truncated is not None:
         c_t = c_t.masked_fill(truncated, 0.0)
