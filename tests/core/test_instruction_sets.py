@@ -15,6 +15,7 @@ VALUES = [
     "tests/ops/test_recurrence_step.py",
     "tests/ops/test_linear.py",
     "tests/ops/test_linear_cross_entropy.py",
+    "tests/ops/test_table_updates.py",
     "tests/core/test_accuracy.py",
 ]
 SELECTED = "equal or accuracy or gradcheck or nan or thread"
