@@ -26,8 +26,8 @@ from setuptools.command.build_ext import build_ext
 OBJECTS = Path("build/objects")
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", *AVX2, "-mprefer-vector-width=512"]
-# Each file under csrc/core/targets is compiled for the instruction set it is named after; everything else, baseline
-# included, for the plain CPU of the architecture.
+# Each file under csrc/core/targets and csrc/numpy/targets is compiled for the instruction set it is named after;
+# everything else, baseline included, for the plain CPU of the architecture.
 TARGET_FLAGS = {
     "baseline": [],
     "avx2": AVX2,
@@ -59,8 +59,10 @@ def cuda_sources() -> list[str]:
 
 
 def numpy_sources() -> list[str]:
-    """Sources of `pyagent._numpy`, which sees pybind11 and no torch."""
-    return sorted(str(path) for path in Path("csrc/numpy").glob("*.cpp"))
+    """Sources of `pyagent._numpy` for this machine's architecture, which sees pybind11 and no torch."""
+    targets = ["avx512", "avx2", "baseline"] if platform.machine().lower() in ("x86_64", "amd64") else ["baseline"]
+    facing_numpy = sorted(str(path) for path in Path("csrc/numpy").glob("*.cpp"))
+    return [*facing_numpy, *(f"csrc/numpy/targets/{name}.cpp" for name in targets)]
 
 
 def find_cxx() -> str:

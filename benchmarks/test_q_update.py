@@ -12,6 +12,7 @@ import torch
 from pyagent.ops import q_update
 
 N = 4096
+UPDATES = 8  # a timed call: one alone would be timed with what the peers left in the caches
 ALPHA = 0.1
 Update = Callable[..., object]
 
@@ -50,7 +51,8 @@ class Problem:
         q_table, batches = self.q_table.copy(), cycle(self.batches)
 
         def learn() -> None:
-            update(q_table, *next(batches), self.alpha)
+            for _ in range(UPDATES):
+                update(q_table, *next(batches), self.alpha)
 
         return learn
 
@@ -77,7 +79,7 @@ def test_q_update(compare, other_peers, dtype: str, S: int, A: int) -> None:
         "numpy loop",
         peers=others.calls,
         absent=others.absent,
-        bytes=N * (3 * 8 + (A + 4) * np.dtype(dtype).itemsize),
+        bytes=UPDATES * N * (3 * 8 + (A + 4) * np.dtype(dtype).itemsize),
         dtype=getattr(torch, dtype),
-        steps=N,
+        steps=UPDATES * N,
     )

@@ -8,9 +8,6 @@
 #include <initializer_list>
 #include <memory>
 
-#define PYAGENT_ALWAYS_INLINE __attribute__((always_inline))
-#define PYAGENT_INLINE inline PYAGENT_ALWAYS_INLINE
-
 namespace pyagent {
 
 namespace py = pybind11;
@@ -52,61 +49,5 @@ class Series {
   const T* values_ = nullptr;
   std::unique_ptr<T[]> repeated_;
 };
-
-// Places in a table, from indices that were checked. They are copies, so that what was checked is what is used,
-// whatever other threads do to the caller's arrays meanwhile; and half as wide, so that a batch takes less of the first
-// cache.
-class Places {
- public:
-  static constexpr int64_t kMost = int64_t{1} << 31;  // entries of a table
-
-  // Those of (row[i], column[i]). False where one is outside of the table.
-  PYAGENT_INLINE bool take(const int64_t* row, const int64_t* column, int64_t N, int64_t rows, int64_t columns) {
-    return fill(row, [column](int64_t i) PYAGENT_ALWAYS_INLINE { return column[i]; }, N, rows, columns);
-  }
-  // Those of (row[i], 0).
-  PYAGENT_INLINE bool take(const int64_t* row, int64_t N, int64_t rows, int64_t columns) {
-    return fill(row, [](int64_t) PYAGENT_ALWAYS_INLINE { return int64_t{0}; }, N, rows, columns);
-  }
-  const uint32_t* get() const { return places_.get(); }
-
- private:
-  template <class Column>
-  PYAGENT_INLINE bool fill(const int64_t* row, const Column& column, int64_t N, int64_t rows, int64_t columns) {
-    places_.reset(new uint32_t[static_cast<size_t>(N)]);
-    uint32_t* const places = places_.get();
-    const uint32_t width = static_cast<uint32_t>(columns);
-    const uint32_t last_row = static_cast<uint32_t>(rows - 1), last_column = width - 1;
-    uint64_t all = 0;
-    uint32_t beyond = 0;  // its sign bit is set by a difference to what is too large
-    for (int64_t i = 0; i < N; ++i) {
-      const uint64_t r = static_cast<uint64_t>(row[i]), c = static_cast<uint64_t>(column(i));
-      all |= r | c;
-      beyond |= (last_row - static_cast<uint32_t>(r)) | (last_column - static_cast<uint32_t>(c));
-      places[i] = static_cast<uint32_t>(r) * width + static_cast<uint32_t>(c);
-    }
-    return all >> 31 == 0 && beyond >> 31 == 0;
-  }
-  std::unique_ptr<uint32_t[]> places_;
-};
-
-// f(), compiled for AVX2; whatever f calls has to be inline. Every result stays the same: nothing is contracted, and
-// nothing summed in another order.
-#if defined(__x86_64__)
-template <class F>
-__attribute__((target("avx2"))) bool with_avx2(const F& f) {
-  return f();
-}
-#endif
-
-// f(), as wide as this processor goes.
-template <class F>
-bool on_this_processor(const F& f) {
-#if defined(__x86_64__)
-  static const bool avx2 = __builtin_cpu_supports("avx2");
-  if (avx2) return with_avx2(f);
-#endif
-  return f();
-}
 
 }  // namespace pyagent

@@ -1,8 +1,7 @@
 // Watkins's Q(lambda) on numpy arrays (pyagent/ops/q_lambda_update.py has the maths and the shapes).
 #include <vector>
 
-#include "numpy/module.h"
-#include "numpy/row_max.h"
+#include "numpy/row_max.inl.h"
 #include "numpy/table_update.h"
 
 namespace pyagent {
@@ -46,24 +45,23 @@ class Trace {
 
 // One trace for all transitions, or one for each.
 template <class T>
-void learn_in_order(const Table<T>& q, const Transitions<T>& step, const uint32_t* next_taken, const T* lambda,
-                    T* traces, bool own_trace, Trace<T>& trace) {
-  const uint32_t *at = step.at.get(), *next = step.next.get();
-  const T *reward = step.reward, *discount = step.discount.get(), *alpha = step.alpha.get();
-  for (int64_t i = 0; i < step.N; ++i) {
+void learn_in_order(const Table<T>& q, const Batch<T>& x, const uint32_t* next_taken, const T* lambda, T* traces,
+                    bool own_trace, Trace<T>& trace) {
+  const ScalarMax<T> largest{q.A};  // spreading takes longer
+  for (int64_t i = 0; i < x.N; ++i) {
     if (i == 0 || own_trace) trace.follow(traces + (own_trace ? i * q.S * q.A : 0));
-    const T best = row_max(q.data + next[i], q.A);
-    const T delta = reward[i] + discount[i] * best - q.data[at[i]];
+    const T best = largest(q.data + x.next[i]);
+    const T delta = x.reward[i] + x.discount[i] * best - q.data[x.at[i]];
     const bool greedy = q.data[next_taken[i]] == best;
-    trace.visit(at[i]);
-    trace.spread(q.data, alpha[i] * delta, discount[i] * lambda[i], !greedy);
+    trace.visit(x.at[i]);
+    trace.spread(q.data, x.alpha[i] * delta, x.discount[i] * lambda[i], !greedy);
   }
 }
 
 bool q_lambda_update(Object q_table, Object trace, Object state, Object action, Object reward, Object next_state,
                      Object next_action, Object discount, Object alpha, Object lambda, bool replacing) {
-  return with_table(q_table, [&](const auto& q) {
-    using Real = RealOf<decltype(q)>;
+  return with_table(q_table, [&](const auto& q, auto zero) {
+    using Real = decltype(zero);
     Transitions<Real> step;
     Series<Real> lambdas;
     if (!step.take({state, action, reward, next_state, discount, alpha}) || !lambdas.take(lambda, step.N)) return false;
@@ -73,9 +71,9 @@ bool q_lambda_update(Object q_table, Object trace, Object state, Object action, 
     if (taken_next == nullptr || (one == nullptr && each == nullptr)) return false;
     py::gil_scoped_release release;
     Places next_taken;
-    if (!step.check(q) || !next_taken.take(step.next_state, taken_next, step.N, q.S, q.A)) return false;
+    if (!step.check(q) || !next_taken.take(step.next_state, taken_next, step.N, q)) return false;
     Trace<Real> visited(q.S * q.A, replacing);
-    learn_in_order(q, step, next_taken.get(), lambdas.get(), one ? one : each, one == nullptr, visited);
+    learn_in_order(q, step.batch(), next_taken.get(), lambdas.get(), one ? one : each, one == nullptr, visited);
     return true;
   });
 }

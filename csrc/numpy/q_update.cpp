@@ -1,6 +1,4 @@
 // Tabular Q-learning on numpy arrays (pyagent/ops/q_update.py has the maths and the shapes).
-#include "numpy/module.h"
-#include "numpy/row_max.h"
 #include "numpy/table_update.h"
 
 namespace pyagent {
@@ -8,18 +6,13 @@ namespace {
 
 bool q_update(Object q_table, Object state, Object action, Object reward, Object next_state, Object discount,
               Object alpha) {
-  return with_table(q_table, [&](const auto& q) {
-    Transitions<RealOf<decltype(q)>> step;
+  return with_table(q_table, [&](const auto& q, auto zero) {
+    Transitions<decltype(zero)> step;
     if (!step.take({state, action, reward, next_state, discount, alpha})) return false;
     py::gil_scoped_release release;
-    return on_this_processor([&]() PYAGENT_ALWAYS_INLINE {
-      if (!step.check(q)) return false;
-      const auto* const data = q.data;
-      const int64_t A = q.A;
-      update_in_order(q, step,
-                      [data, A](int64_t, uint32_t next) PYAGENT_ALWAYS_INLINE { return row_max(data + next, A); });
-      return true;
-    });
+    if (!step.check(q)) return false;
+    table_kernels(zero).q(q, step.batch());
+    return true;
   });
 }
 

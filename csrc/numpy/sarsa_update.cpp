@@ -1,5 +1,4 @@
 // SARSA on numpy arrays (pyagent/ops/sarsa_update.py has the maths and the shapes).
-#include "numpy/module.h"
 #include "numpy/table_update.h"
 
 namespace pyagent {
@@ -7,18 +6,15 @@ namespace {
 
 bool sarsa_update(Object q_table, Object state, Object action, Object reward, Object next_state, Object next_action,
                   Object discount, Object alpha) {
-  return with_table(q_table, [&](const auto& q) {
-    Transitions<RealOf<decltype(q)>> step;
+  return with_table(q_table, [&](const auto& q, auto zero) {
+    Transitions<decltype(zero)> step;
     if (!step.take({state, action, reward, next_state, discount, alpha})) return false;
     const int64_t* const taken_next = array_data<int64_t>(next_action, {step.N});
     if (taken_next == nullptr) return false;
     py::gil_scoped_release release;
-    return on_this_processor([&]() PYAGENT_ALWAYS_INLINE {
-      if (!step.check(q, taken_next)) return false;
-      const auto* const data = q.data;
-      update_in_order(q, step, [data](int64_t, uint32_t next) PYAGENT_ALWAYS_INLINE { return data[next]; });
-      return true;
-    });
+    if (!step.check(q, taken_next)) return false;
+    table_kernels(zero).sarsa(q, step.batch());
+    return true;
   });
 }
 

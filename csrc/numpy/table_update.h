@@ -1,102 +1,78 @@
-// What all updates of a table of action values share: the arguments, and the loop over a batch in order
-// (pyagent/ops/q_update.py has the maths).
+// What all updates of a table of action values share: their arguments (pyagent/ops/q_update.py has the maths).
 #pragma once
 
-#include <type_traits>
+#include <memory>
 
 #include "numpy/arrays.h"
+#include "numpy/module.h"
+#include "numpy/table_kernels.h"
 
 namespace pyagent {
 
-// [S, A], written in place.
-template <class T>
-struct Table {
-  T* data = nullptr;
-  int64_t S = 0, A = 0;
+inline const TableKernels<float>& table_kernels(float) { return table_target().f32; }
+inline const TableKernels<double>& table_kernels(double) { return table_target().f64; }
 
-  bool take(Object object) {
-    data = array_data<T>(object, {-1, -1}, true);
-    if (data == nullptr) return false;
-    S = size_of(object, 0), A = size_of(object, 1);
-    return S * A <= Places::kMost;
-  }
-};
-
-// f(table), of float or double; or false.
+// f(table, 0 of its type), of float or double; or false.
 template <class F>
 bool with_table(Object q_table, const F& f) {
-  Table<float> floats;
-  if (floats.take(q_table)) return f(floats);
-  Table<double> doubles;
-  return doubles.take(q_table) && f(doubles);
+  const auto take = [&](auto zero) {
+    Table<decltype(zero)> table;
+    table.data = array_data<decltype(zero)>(q_table, {-1, -1}, true);
+    if (table.data) table.S = size_of(q_table, 0), table.A = size_of(q_table, 1);
+    return table;
+  };
+  const auto fits = [](const auto& table) { return table.data && table.S * table.A <= kMostEntries; };
+  if (const auto floats = take(float{}); fits(floats)) return f(floats, float{});
+  const auto doubles = take(double{});
+  return fits(doubles) && f(doubles, double{});
 }
+
+// Places in a table, from indices that are checked. They are copies, so that what was checked is what is used, whatever
+// other threads do to the caller's arrays meanwhile; and half as wide, so that a batch takes less of the first cache.
+class Places {
+ public:
+  // Those of (row[i], column[i]), or of (row[i], 0) without columns. False where one is outside of the table.
+  template <class T>
+  bool take(const int64_t* row, const int64_t* column, int64_t N, const Table<T>& table) {
+    places_.reset(new uint32_t[static_cast<size_t>(N)]);
+    return table_target().places({row, column, N, table.S, table.A, places_.get()});
+  }
+  const uint32_t* get() const { return places_.get(); }
+
+ private:
+  std::unique_ptr<uint32_t[]> places_;
+};
 
 struct TransitionArguments {
   Object state, action, reward, next_state, discount, alpha;
 };
 
-// N transitions. `take` needs Python's lock; what checks the indices does not.
+// `take` needs Python's lock; `check` does not.
 template <class T>
-struct Transitions {
-  int64_t N = 0;
-  const int64_t *state = nullptr, *action = nullptr, *next_state = nullptr;
-  const T* reward = nullptr;
-  Series<T> discount, alpha;
-  Places at, next;
-
+class Transitions {
+ public:
   bool take(const TransitionArguments& arguments) {
-    reward = array_data<T>(arguments.reward, {-1});
-    if (reward == nullptr) return false;
+    reward_ = array_data<T>(arguments.reward, {-1});
+    if (reward_ == nullptr) return false;
     N = size_of(arguments.reward, 0);
     state = array_data<int64_t>(arguments.state, {N});
     action = array_data<int64_t>(arguments.action, {N});
     next_state = array_data<int64_t>(arguments.next_state, {N});
-    return state && action && next_state && discount.take(arguments.discount, N) && alpha.take(arguments.alpha, N);
+    return state && action && next_state && discount_.take(arguments.discount, N) && alpha_.take(arguments.alpha, N);
   }
-  // What follows is a row of the table.
-  PYAGENT_INLINE bool check(const Table<T>& q) {
-    return at.take(state, action, N, q.S, q.A) && next.take(next_state, N, q.S, q.A);
+  // What follows is the entry of the next action, or without one the row of the next state.
+  bool check(const Table<T>& q, const int64_t* next_action = nullptr) {
+    return at_.take(state, action, N, q) && next_.take(next_state, next_action, N, q);
   }
-  // What follows is an entry of the table.
-  PYAGENT_INLINE bool check(const Table<T>& q, const int64_t* next_action) {
-    return at.take(state, action, N, q.S, q.A) && next.take(next_state, next_action, N, q.S, q.A);
-  }
+  Batch<T> batch() const { return {N, at_.get(), next_.get(), reward_, discount_.get(), alpha_.get()}; }
+
+  int64_t N = 0;
+  const int64_t *state = nullptr, *action = nullptr, *next_state = nullptr;
+
+ private:
+  const T* reward_ = nullptr;
+  Series<T> discount_, alpha_;
+  Places at_, next_;
 };
-
-// The type of a table's numbers.
-template <class Table>
-using RealOf = std::remove_pointer_t<decltype(std::declval<Table>().data)>;
-
-// q += alpha (r + discount value - q), rounded after every operation, as numpy does.
-template <class T>
-PYAGENT_INLINE void move_towards(T* q, T reward, T discount, T value, T alpha) {
-  const T target = reward + discount * value;
-  *q = *q + alpha * (target - *q);
-}
-
-// Every transition in order, so that one sees what those before it wrote. `value(i, next)` is what follows the i-th,
-// `table(i)` where it is learned.
-template <class T, class Value, class Where>
-PYAGENT_INLINE void update_in_order(const Table<T>& q, const Transitions<T>& step, const Value& value,
-                                    const Where& table) {
-  const uint32_t *at = step.at.get(), *next = step.next.get();
-  const T *reward = step.reward, *discount = step.discount.get(), *alpha = step.alpha.get();
-  // Rows of a table larger than the second cache are asked for before their turn.
-  constexpr int64_t kSecondCache = 1 << 20, kAhead = 16, kLine = 64 / sizeof(T);
-  const int64_t asking = q.S * q.A * static_cast<int64_t>(sizeof(T)) > kSecondCache ? step.N - kAhead : 0;
-  for (int64_t i = 0; i < step.N; ++i) {
-    if (i < asking) {
-      __builtin_prefetch(q.data + at[i + kAhead], 1);
-      for (int64_t a = 0; a < q.A; a += kLine) __builtin_prefetch(q.data + next[i + kAhead] + a);
-    }
-    move_towards(table(i) + at[i], reward[i], discount[i], value(i, next[i]), alpha[i]);
-  }
-}
-
-template <class T, class Value>
-PYAGENT_INLINE void update_in_order(const Table<T>& q, const Transitions<T>& step, const Value& value) {
-  T* const data = q.data;
-  update_in_order(q, step, value, [data](int64_t) PYAGENT_ALWAYS_INLINE { return data; });
-}
 
 }  // namespace pyagent

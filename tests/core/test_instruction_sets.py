@@ -18,6 +18,7 @@ VALUES = [
     "tests/ops/test_linear_scan.py",
     "tests/ops/test_n_step_returns.py",
     "tests/ops/test_retrace.py",
+    "tests/ops/test_table_updates.py",
     "tests/core/test_accuracy.py",
 ]
 SELECTED = "equal or follows or accuracy or gradcheck or nan or thread"
