@@ -21,18 +21,16 @@ struct Ring {
   int64_t lanes, rows, bytes;
 };
 
-// out[t, i] = steps[lane[i], (start[i] + t) % rows]. kBytes is the size of a row where the compiler is to know it, or
-// 0.
+// out[t, i] = steps[lane[i], (row[i] + t) % rows], written in order. kBytes is the size of a row where the compiler is
+// to know it, or 0.
 template <int64_t kBytes>
-void gather(const Ring& ring, const std::vector<int64_t>& lane, const std::vector<int64_t>& start, int64_t T,
-            char* out) {
+void gather(const Ring& ring, const std::vector<int64_t>& lane, std::vector<int64_t>& row, int64_t T, char* out) {
   const int64_t bytes = kBytes ? kBytes : ring.bytes, n = static_cast<int64_t>(lane.size());
-  for (int64_t i = 0; i < n; ++i) {
-    const char* of_lane = ring.steps + lane[i] * ring.rows * bytes;
-    int64_t row = start[i];
-    for (int64_t t = 0; t < T; ++t) {
-      std::memcpy(out + (t * n + i) * bytes, of_lane + row * bytes, static_cast<size_t>(bytes));
-      if (++row == ring.rows) row = 0;
+  for (int64_t t = 0; t < T; ++t) {
+    for (int64_t i = 0; i < n; ++i) {
+      std::memcpy(out, ring.steps + (lane[i] * ring.rows + row[i]) * bytes, static_cast<size_t>(bytes));
+      out += bytes;
+      if (++row[i] == ring.rows) row[i] = 0;
     }
   }
 }
@@ -68,7 +66,7 @@ void gather_sequences(const py::array& steps, const Indices& lane, const Indices
   for (py::ssize_t k = 2; k < steps.ndim(); ++k) ring.bytes *= steps.shape(k);
   const int64_t T = out.shape(0);
   const std::vector<int64_t> lanes = copied("lane", lane, out.shape(1), ring.lanes);
-  const std::vector<int64_t> starts = copied("start", start, out.shape(1), ring.rows);
+  std::vector<int64_t> starts = copied("start", start, out.shape(1), ring.rows);
   char* target = static_cast<char*>(out.mutable_data());
   const py::gil_scoped_release release;
   switch (ring.bytes) {
