@@ -25,7 +25,7 @@ from pyagent.info import facts
 from .memory_tasks import TASKS, lanes
 
 LEARNERS = {"PPO": PPO, "RecurrentDQN": RecurrentDQN}
-STEPS = {"CartPole-v1": 150_000}
+STEPS = {("CartPole-v1", "PPO"): 150_000, ("CartPole-v1", "RecurrentDQN"): 300_000}
 MARKS = {"CartPole-v1": 475.0, "RepeatFirstEasy": 0.95, "RepeatPreviousEasy": 0.95}
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     for task in arguments.tasks:
         for learner in arguments.learners:
             for seed in range(arguments.seeds):
-                runs.append(run(task, learner, seed, min(STEPS.get(task, arguments.steps), arguments.steps)))
+                runs.append(run(task, learner, seed, min(STEPS.get((task, learner), arguments.steps), arguments.steps)))
                 mean, seconds = float(np.mean(runs[-1]["rewards"])), runs[-1]["seconds"]
                 print(f"{task} {learner} seed {seed}: {mean:.3f} in {seconds:.0f} s", flush=True)
         draw(runs, task, arguments.out / f"{task}.png")
