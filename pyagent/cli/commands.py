@@ -107,6 +107,29 @@ def bench(
 
 
 @app.command()
+def labels(
+    level: Annotated[str, typer.Argument(help="The task to learn.")] = "pyagent/GoToLocal-v0",
+    sizes: Annotated[
+        list[int] | None, typer.Option("--size", min=2, help="Demonstrations to learn from; may be repeated.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Learners of each size.")] = 3,
+    episodes: Annotated[int, typer.Option(min=1, help="New levels that each of them plays.")] = 256,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Share of a turn that is hidden.")] = 0.0,
+    output: Annotated[Path, typer.Option(help="Where table and curve are written.")] = Path("build/labels"),
+) -> None:
+    """Draw the learning curve against the number of labels: what more demonstrations would gain."""
+    console = Console()
+    with _plain_errors():
+        from pyagent.learning.label_curve import label_curve, label_table, write_label_curve
+
+        chosen = sizes or [25, 50, 100, 200, 400]
+        told = label_curve(level, chosen, seeds=seeds, episodes=episodes, dropout=dropout, announce=console.print)
+    console.print(label_table(told))
+    for path in write_label_curve(told, output, level):
+        typer.echo(path)
+
+
+@app.command()
 def tasks() -> None:
     """List the environments an agent can be trained on."""
     with _plain_errors():

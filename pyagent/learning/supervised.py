@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Supervised(Learner[LanguageAgent]):
         agent: what learns; a new one where none is given, of `cell`, `hidden_size` and `num_layers`.
         held_out: share of the episodes that are not learned from, those at the end.
         learning_rate, weight_decay: of AdamW.
+        dropout: share of what is read of a turn that the core does not see, drawn anew in every batch.
         batch_size: turns a batch, about: episodes stay whole.
         max_grad_norm: longest gradient.
         patience: epochs without a fall of the held-out loss before it stops.
@@ -57,6 +58,7 @@ class Supervised(Learner[LanguageAgent]):
         held_out: float = 0.1,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,
+        dropout: float = 0.0,
         batch_size: int = 256,
         max_grad_norm: float = 1.0,
         patience: int = 4,
@@ -73,12 +75,15 @@ class Supervised(Learner[LanguageAgent]):
     ) -> None:
         if not 0 < held_out < 1:
             raise ValueError(f"held_out: want a share between 0 and 1, got {held_out}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: want a share in [0, 1), got {dropout}")
         if batch_size < 1 or patience < 1:
             raise ValueError(f"batch_size and patience: want 1 or more, got {batch_size} and {patience}")
         settings = {
             "held_out": held_out,
             "learning_rate": learning_rate,
             "weight_decay": weight_decay,
+            "dropout": dropout,
             "batch_size": batch_size,
             "max_grad_norm": max_grad_norm,
             "patience": patience,
@@ -97,7 +102,7 @@ class Supervised(Learner[LanguageAgent]):
         )
         self.agent.to(device)
         self.batch_size, self.max_grad_norm, self.patience, self.seed = batch_size, max_grad_norm, patience, seed
-        self.early_stopping = early_stopping
+        self.early_stopping, self.dropout = early_stopping, dropout
         parameters = self.agent.parameters()
         self.optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
         cut = min(max(round(len(episodes) * (1 - held_out)), 1), len(episodes) - 1)
@@ -133,7 +138,7 @@ class Supervised(Learner[LanguageAgent]):
 
     def update(self) -> dict[str, float]:
         """One step of the optimiser; at an epoch's end the held-out loss and accuracy as well."""
-        loss, _ = self.training.loss(self.agent, self._chosen)
+        loss, _ = self.training.loss(self.agent, self._chosen, self._dropout())
         self._chosen = []
         self.optimizer.zero_grad()
         loss.backward()
@@ -150,6 +155,12 @@ class Supervised(Learner[LanguageAgent]):
         loss, right = self.held_out.loss(self.agent, list(range(len(self.held_out.lengths))))
         self.agent.train()
         return float(loss), float(right)
+
+    def _dropout(self) -> Dropout | None:
+        if self.dropout == 0:
+            return None
+        seed = derived_seed(self.seed, 4, self.epoch, self._next)  # the same wherever learning was interrupted
+        return Dropout(self.dropout, torch.Generator().manual_seed(seed))
 
     def _end_epoch(self) -> dict[str, float]:
         loss, accuracy = self.evaluate()
@@ -187,6 +198,17 @@ class Supervised(Learner[LanguageAgent]):
         self._batches = self._epoch_batches()
 
 
+class Dropout(NamedTuple):
+    """Zeros a share of numbers, drawn by a CPU generator, and scales the others so that the mean stays."""
+
+    share: float
+    generator: torch.Generator
+
+    def __call__(self, numbers: Tensor) -> Tensor:
+        kept = torch.rand(numbers.shape, generator=self.generator) >= self.share
+        return numbers * (kept / (1 - self.share)).to(numbers)
+
+
 class _Turns:
     """Episodes as tensors: all prompts and responses prepared once."""
 
@@ -198,13 +220,15 @@ class _Turns:
         self.prompts = agent.understanding.prepare(prompts)
         self.responses = agent.prepare_responses(prompts, responses)
 
-    def loss(self, agent: LanguageAgent, chosen: list[int]) -> tuple[Tensor, Tensor]:
+    def loss(self, agent: LanguageAgent, chosen: list[int], dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Loss and accuracy of the responses of some episodes."""
         row, reset = (x.to(agent.device) for x in pack_episodes([self.lengths[i] for i in chosen], LANES))
         there = row >= 0
         numbers = np.concatenate([np.arange(self.first[i], self.first[i + 1]) for i in chosen])
         rows = torch.from_numpy(numbers).to(agent.device)[row[there]]
         read = agent.understanding(self.prompts.select(rows))
+        if dropout is not None:
+            read = dropout(read)
         turns = read.new_zeros(*row.shape, read.shape[1]).masked_scatter(there[..., None], read)
         return agent.response_loss(turns, reset, there, self.responses.select(rows))
 
