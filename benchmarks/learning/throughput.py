@@ -45,6 +45,7 @@ class Pyagent:
             batch_size=minibatch,
             n_epochs=epochs,
             learning_rate=LEARNING_RATE,
+            target_kl=None,
             precision=precision,
         )
 

@@ -130,6 +130,7 @@ class _MainJob:
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
             clip_range=config.clip_range,
+            target_kl=None,
             ent_coef=config.ent_coef,
             normalize_rewards=False,
             precision=config.precision,

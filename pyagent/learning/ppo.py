@@ -24,6 +24,8 @@ class PPO(OnPolicy):
         batch_size: turns a minibatch; a multiple of `n_steps`, as lanes are learned from whole.
         n_epochs: passes over a rollout.
         clip_range: as in Stable-Baselines3.
+        target_kl: ends the epochs over a rollout, as in Stable-Baselines3, after a minibatch on which the policy is
+            further than 1.5 times this from the one that played; None never does.
 
     Raises:
         ValueError: `batch_size` is not a multiple of `n_steps`, or a number is out of range.
@@ -37,17 +39,20 @@ class PPO(OnPolicy):
         env: Any,
         *,
         batch_size: int = 1024,
-        n_epochs: int = 4,
+        n_epochs: int = 8,
         clip_range: float = 0.2,
+        target_kl: float | None = 0.03,
         **keywords: Unpack[OnPolicyKeywords],
     ) -> None:
         if n_epochs < 1:
             raise ValueError(f"n_epochs: want 1 or more, got {n_epochs}")
-        own = {"batch_size": batch_size, "n_epochs": n_epochs, "clip_range": clip_range}
+        if target_kl is not None and not target_kl > 0:
+            raise ValueError(f"target_kl: want more than 0, got {target_kl}")
+        own = {"batch_size": batch_size, "n_epochs": n_epochs, "clip_range": clip_range, "target_kl": target_kl}
         super().__init__(env, own, **keywords)
         if batch_size < 1 or batch_size % self.n_steps:
             raise ValueError(f"batch_size: want a multiple of n_steps={self.n_steps}, got {batch_size}")
-        self.batch_size, self.n_epochs, self.clip_range = batch_size, n_epochs, clip_range
+        self.batch_size, self.n_epochs, self.clip_range, self.target_kl = batch_size, n_epochs, clip_range, target_kl
         self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self._rate(1.0), eps=1e-5, fused=True)
 
     def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
@@ -67,11 +72,11 @@ class PPO(OnPolicy):
 
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         advantage, target = self.advantages(rollout)
-        losses = [
-            self._step_on(rollout, advantage, target, lanes)
-            for _ in range(self.n_epochs)
-            for lanes in self._minibatches(rollout.valid.shape[1])
-        ]
+        losses: list[PPOLoss] = []
+        for lanes in self._minibatches(rollout.valid.shape[1]):
+            losses.append(self._step_on(rollout, advantage, target, lanes))
+            if self.target_kl is not None and float(losses[-1].approx_kl) > 1.5 * self.target_kl:
+                break
         mean = PPOLoss(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
         return {
             "train/loss": float(mean.loss),
@@ -84,8 +89,9 @@ class PPO(OnPolicy):
         }
 
     def _minibatches(self, lanes: int) -> Iterator[Tensor]:
-        order = torch.randperm(lanes, generator=self.generator)
-        yield from order.split(max(self.batch_size // self.n_steps, 1))
+        for _ in range(self.n_epochs):
+            order = torch.randperm(lanes, generator=self.generator)
+            yield from order.split(max(self.batch_size // self.n_steps, 1))
 
     def _step_on(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
         losses = self.loss(rollout, advantage, target, lanes.to(self.agent.device))
