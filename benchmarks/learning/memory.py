@@ -1,4 +1,4 @@
-"""CartPole and POPGym's memory tasks, with constructor defaults: PPO and RecurrentDQN, three seeds each.
+"""CartPole and POPGym's memory tasks, with constructor defaults: PPO and RecurrentDQN, three seeds each; a peer too.
 
     python -m benchmarks.learning.memory --out results/memory
 
@@ -22,15 +22,19 @@ from pyagent import PPO, RecurrentDQN, evaluate_policy
 from pyagent.evaluation import mean_interval
 from pyagent.info import facts
 
+from . import stable_baselines3
 from .memory_tasks import TASKS, lanes
 
 LEARNERS = {"PPO": PPO, "RecurrentDQN": RecurrentDQN}
+PEER = "SB3-contrib RecurrentPPO"
 STEPS = {("CartPole-v1", "PPO"): 150_000, ("CartPole-v1", "RecurrentDQN"): 300_000}
 MARKS = {"CartPole-v1": 475.0, "RepeatFirstEasy": 0.95, "RepeatPreviousEasy": 0.95}
 
 
 def run(task: str, learner_name: str, seed: int, steps: int) -> dict[str, Any]:
     """One run: its curve, its evaluation, its seconds."""
+    if learner_name == PEER:
+        return stable_baselines3.run(task, seed, steps)
     learner = LEARNERS[learner_name](lanes(task), seed=seed)
     curve: list[tuple[int, float, float]] = []
     began = time.perf_counter()
@@ -83,7 +87,7 @@ def draw(runs: list[dict[str, Any]], task: str, path: Path) -> None:
 
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
-    for number, learner in enumerate(LEARNERS):
+    for number, learner in enumerate((*LEARNERS, PEER)):
         for run in runs:
             if (run["task"], run["learner"]) == (task, learner):
                 steps, _, means = zip(*run["curve"], strict=True)
@@ -97,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/memory"))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS))
+    parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=[*LEARNERS, PEER])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400_000)
     arguments = parser.parse_args()

@@ -56,7 +56,7 @@ class JavaMachine:
         parameters = GatewayParameters(port=int(port), auth_token=token)
         self._gateway = JavaGateway(gateway_parameters=parameters)
         # Before the process ends, so that no socket is left to a process that is gone.
-        self._disconnect = weakref.finalize(self, self._gateway.close)
+        self._disconnect = weakref.finalize(self, _disconnect, self._gateway)
 
     def game_server(self) -> Any:
         """A new `textworldexpress.runtime.PythonInterface`: plays one game at a time."""
@@ -67,6 +67,13 @@ class JavaMachine:
         """Ends the process; a second call does nothing."""
         self._disconnect()
         self._end()
+
+
+def _disconnect(gateway: JavaGateway) -> None:
+    gateway.close()
+    # Objects of Java that outlive it have nobody to tell that they are gone.
+    client: Any = gateway._gateway_client
+    client.is_connected = False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

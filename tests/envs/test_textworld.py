@@ -229,3 +229,12 @@ def is_java(pid):
             return b"java" in line.read()
     except FileNotFoundError:
         return False
+
+
+def test_games_that_outlive_java_go_quietly(caplog):
+    machine = JavaMachine()
+    server = machine.game_server()
+    machine.close()
+    del server
+    gc.collect()
+    assert not caplog.records
