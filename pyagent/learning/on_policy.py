@@ -33,6 +33,7 @@ class OnPolicyKeywords(TypedDict, total=False):
     agent: Agent | None
     num_envs: int
     learning_rate: Schedule | None
+    learning_rate_end: float
     n_steps: int
     gamma: float
     gae_lambda: float
@@ -69,6 +70,8 @@ class OnPolicy(Learner[Agent]):
         agent: what learns; a new one where none is given, of `cell`, `hidden_size`, `num_layers` and `net_arch`.
         num_envs: lanes made of an id.
         learning_rate: a number, or a function of what remains of the schedule (1 … 0).
+        learning_rate_end: share of it that is left at the schedule's end, reached in a straight line; a function says
+            all itself.
         n_steps: turns of each lane between updates.
         gamma, gae_lambda, ent_coef, vf_coef, max_grad_norm: as in Stable-Baselines3.
         normalize_advantage: shift and scale a rollout's advantages to mean 0 and deviation 1.
@@ -99,6 +102,7 @@ class OnPolicy(Learner[Agent]):
         agent: Agent | None = None,
         num_envs: int = 64,
         learning_rate: Schedule | None = 1e-3,
+        learning_rate_end: float = 0.1,
         n_steps: int = 64,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
@@ -126,11 +130,13 @@ class OnPolicy(Learner[Agent]):
         for name, number in (("n_steps", n_steps), ("num_envs", num_envs)):
             if number < 1:
                 raise ValueError(f"{name}: want 1 or more, got {number}")
-        for name, number in (("gamma", gamma), ("gae_lambda", gae_lambda)):
+        shares = {"gamma": gamma, "gae_lambda": gae_lambda, "learning_rate_end": learning_rate_end}
+        for name, number in shares.items():
             if not 0 <= number <= 1:
                 raise ValueError(f"{name}: want a number in [0, 1], got {number}")
         settings = own_settings | {
             "learning_rate": None if callable(learning_rate) else learning_rate,
+            "learning_rate_end": learning_rate_end,
             "num_envs": num_envs,
             "n_steps": n_steps,
             "gamma": gamma,
@@ -158,6 +164,7 @@ class OnPolicy(Learner[Agent]):
         )
         self.agent.to(device)
         self.learning_rate: Schedule = learning_rate
+        self.learning_rate_end = learning_rate_end
         self.n_steps, self.gamma, self.gae_lambda = n_steps, gamma, gae_lambda
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.normalize_advantage = normalize_advantage
@@ -276,7 +283,9 @@ class OnPolicy(Learner[Agent]):
         """Updates the agent; returns figures."""
 
     def _rate(self, remaining: float) -> float:
-        return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
+        if callable(self.learning_rate):
+            return self.learning_rate(remaining)
+        return self.learning_rate * (self.learning_rate_end + (1 - self.learning_rate_end) * remaining)
 
     def _thaw(self) -> None:
         self._frozen.close()

@@ -50,6 +50,8 @@ class RecurrentDQN(Learner[Agent]):
             MultiDiscrete, Box, or Dict or Tuple observations and Discrete actions, which may be masked.
         num_envs: lanes made of an id.
         learning_rate: of Adam; a number, or a function of what remains of the schedule (1 … 0).
+        learning_rate_end: share of it that is left at the schedule's end, reached in a straight line; a function says
+            all itself.
         buffer_size: steps that are kept; `learning_starts`: steps before the first update.
         batch_size: steps an update; `sequence_length` of them stand in each sequence.
         sequence_length, burn_in, n_step: see above.
@@ -81,6 +83,7 @@ class RecurrentDQN(Learner[Agent]):
         *,
         num_envs: int = 32,
         learning_rate: Schedule | None = 5e-4,
+        learning_rate_end: float = 0.1,
         buffer_size: int = 100_000,
         learning_starts: int = 5_000,
         batch_size: int = 2048,
@@ -123,6 +126,7 @@ class RecurrentDQN(Learner[Agent]):
             if number < 1:
                 raise ValueError(f"{name}: want 1 or more, got {number}")
         shares = {"gamma": gamma, "tau": tau, "exploration_fraction": exploration_fraction, "beta": beta}
+        shares["learning_rate_end"] = learning_rate_end
         shares |= {"exploration_initial_eps": exploration_initial_eps, "exploration_final_eps": exploration_final_eps}
         for name, number in shares.items():
             if not 0 <= number <= 1:
@@ -131,6 +135,7 @@ class RecurrentDQN(Learner[Agent]):
             raise ValueError(f"batch_size: want a multiple of sequence_length={sequence_length}, got {batch_size}")
         settings = (whole | shares) | {
             "learning_rate": None if callable(learning_rate) else learning_rate,
+            "learning_rate_end": learning_rate_end,
             "buffer_size": buffer_size,
             "learning_starts": learning_starts,
             "batch_size": batch_size,
@@ -174,6 +179,7 @@ class RecurrentDQN(Learner[Agent]):
         )
         self.agent.to(device)
         self.learning_rate: Schedule = learning_rate
+        self.learning_rate_end = learning_rate_end
         self.seed, self.num_envs, self.learning_starts = seed, num_envs, learning_starts
         self.batch_size, self.sequence_length, self.burn_in, self.n_step = batch_size, sequence_length, burn_in, n_step
         self.train_freq, self.gradient_steps, self.gamma, self.tau = train_freq, gradient_steps, gamma, tau
@@ -384,7 +390,9 @@ class RecurrentDQN(Learner[Agent]):
                 old.lerp_(new, self.tau)
 
     def _rate(self, remaining: float) -> float:
-        return self.learning_rate(remaining) if callable(self.learning_rate) else self.learning_rate
+        if callable(self.learning_rate):
+            return self.learning_rate(remaining)
+        return self.learning_rate * (self.learning_rate_end + (1 - self.learning_rate_end) * remaining)
 
     def _thaw(self) -> None:
         self._frozen.close()

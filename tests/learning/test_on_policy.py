@@ -63,7 +63,7 @@ def test_every_learner_plays_dicts_and_several_choices(kind, keywords, mode):
     ("kind", "keywords"),
     [
         (PPO, {"n_steps": 16, "batch_size": 128, "learning_rate": 3e-3}),
-        (A2C, {"learning_rate": 6e-3}),
+        (A2C, {"learning_rate": 1e-2}),
         (Reinforce, {"learning_rate": 1e-2}),
     ],
 )
