@@ -31,7 +31,7 @@ class A2C(OnPolicy):
             "normalize_advantage": False,
         }
         super().__init__(env, {}, **(defaults | keywords))
-        self.optimizer = torch.optim.RMSprop(self.agent.parameters(), lr=self._rate(1.0), alpha=0.99, eps=1e-5)
+        self.optimizer = torch.optim.RMSprop(self.agent.parameters(), lr=self.rate(1.0), alpha=0.99, eps=1e-5)
 
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         advantage, target = self.advantages(rollout)

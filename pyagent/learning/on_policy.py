@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,12 @@ from typing_extensions import TypedDict
 
 from pyagent.agents import Agent, Interaction, Rollout, SpaceReader, select_lanes
 from pyagent.agents.heads import NET_ARCH
-from pyagent.learning.episodes import EPISODES_SHOWN, episode_figures
-from pyagent.learning.learner import Learner
+from pyagent.learning.episodes import episode_figures
 from pyagent.learning.logger import Logger
+from pyagent.learning.playing import PlayingLearner, Schedule
 from pyagent.learning.reward_scale import RewardScale
-from pyagent.learning.seeding import derived_seed
 from pyagent.learning.vector_env import new_agent, reset_seed, vector_env
 from pyagent.ops import gae
-
-Schedule = float | Callable[[float], float]
 
 
 class OnPolicyKeywords(TypedDict, total=False):
@@ -57,7 +52,7 @@ class OnPolicyKeywords(TypedDict, total=False):
     logger: Logger | None
 
 
-class OnPolicy(Learner[Agent]):
+class OnPolicy(PlayingLearner):
     """Plays many environments, then learns from whole lanes of turns with the core's state carried through them.
 
     Every `learn` starts new episodes whose levels and choices follow from `seed` and `num_timesteps`; so saving,
@@ -125,19 +120,12 @@ class OnPolicy(Learner[Agent]):
         device: str = "cpu",
         logger: Logger | None = None,
     ) -> None:
-        if learning_rate is None:
-            raise ValueError("learning_rate: it was a function when this learner was saved, so give it again")
-        for name, number in (("n_steps", n_steps), ("num_envs", num_envs)):
-            if number < 1:
-                raise ValueError(f"{name}: want 1 or more, got {number}")
-        shares = {"gamma": gamma, "gae_lambda": gae_lambda, "learning_rate_end": learning_rate_end}
-        for name, number in shares.items():
+        if n_steps < 1:
+            raise ValueError(f"n_steps: want 1 or more, got {n_steps}")
+        for name, number in (("gamma", gamma), ("gae_lambda", gae_lambda)):
             if not 0 <= number <= 1:
                 raise ValueError(f"{name}: want a number in [0, 1], got {number}")
         settings = own_settings | {
-            "learning_rate": None if callable(learning_rate) else learning_rate,
-            "learning_rate_end": learning_rate_end,
-            "num_envs": num_envs,
             "n_steps": n_steps,
             "gamma": gamma,
             "gae_lambda": gae_lambda,
@@ -148,60 +136,46 @@ class OnPolicy(Learner[Agent]):
             "normalize_observations": normalize_observations,
             "normalize_rewards": normalize_rewards,
             "value_warmup": value_warmup,
-            "schedule_timesteps": schedule_timesteps,
             "cell": cell,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "net_arch": {name: list(sizes) for name, sizes in net_arch.items()},
-            "seed": seed,
-            "device": device,
         }
         if agent is None:
             sizes = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers, "net_arch": net_arch}
             agent = new_agent(vector_env(env, num_envs, seed), seed, normalize=normalize_observations, **sizes)
         super().__init__(
-            env, agent, settings, precision=precision, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose
+            env,
+            agent,
+            settings,
+            learning_rate=learning_rate,
+            learning_rate_end=learning_rate_end,
+            schedule_timesteps=schedule_timesteps,
+            num_envs=num_envs,
+            seed=seed,
+            device=device,
+            precision=precision,
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            logger=logger,
         )
-        self.agent.to(device)
-        self.learning_rate: Schedule = learning_rate
-        self.learning_rate_end = learning_rate_end
         self.n_steps, self.gamma, self.gae_lambda = n_steps, gamma, gae_lambda
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.normalize_advantage = normalize_advantage
-        self.value_warmup, self.schedule_timesteps, self.seed, self.num_envs = (
-            value_warmup,
-            schedule_timesteps,
-            seed,
-            num_envs,
-        )
+        self.value_warmup = value_warmup
         self.reward_scale = RewardScale(gamma) if normalize_rewards else None
-        self.num_updates = 0
-        self.recent: deque[tuple[float, int, float | None]] = deque(maxlen=EPISODES_SHOWN)
-        self.generator = torch.Generator()
-        self._frozen = ExitStack()
-        self._is_frozen = False
         self._taken = 0
-        self._schedule = (0, 1)
 
     def begin(self, total_timesteps: int) -> None:
-        place = derived_seed(self.seed, 1, self.num_timesteps)
-        env = vector_env(self.env, self.num_envs, place)
-        self.generator.manual_seed(place)
+        env, place = self.start(total_timesteps)
         self.interaction: Interaction = self.agent.interaction(self.agent, env, self.gamma, self.generator)
         self.interaction.restart(reset_seed(self.env, place))
         if self.reward_scale is not None:
             self.reward_scale.restart()
-        first = 0 if self.schedule_timesteps else self.num_timesteps
-        self._schedule = (first, max(self.schedule_timesteps or total_timesteps, 1))
         self._taken = 0
 
-    def end(self) -> None:
-        self._thaw()
-
     def act(self) -> np.ndarray:
-        if not self._is_frozen:
-            self._frozen.enter_context(self.agent.frozen())
-            self._is_frozen = True
+        self.freeze()
         return self.interaction.act()
 
     def observe(self, choice: np.ndarray) -> int:
@@ -216,31 +190,24 @@ class OnPolicy(Learner[Agent]):
         """Learns from the turns since the last update and returns figures under Stable-Baselines3's keys."""
         rollout = self.interaction.rollout()
         self._taken = 0
-        self._thaw()
-        first, length = self._schedule
-        rate = self._rate(max(1 - (self.num_timesteps - first) / length, 0.0))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.thaw()
+        rate = self.schedule_rate()
         figures = self._learn_from(rollout)
         self.num_updates += 1
         if isinstance(self.agent.understanding, SpaceReader):
             # After the update: the policy that chose these turns saw them by the old scale.
             self.agent.understanding.learn_scale(rollout.turns)
-        episodes = self.interaction.play.episodes
-        self.recent.extend((end.reward, end.length, end.success) for end in episodes)
-        episodes.clear()
+        self.note(self.interaction.play.episodes)
         return (
             figures | {"train/learning_rate": rate, "train/n_updates": self.num_updates} | episode_figures(self.recent)
         )
 
     def state_dict(self) -> dict[str, Any]:
         scale = {} if self.reward_scale is None else {"reward_scale": self.reward_scale.state_dict()}
-        return super().state_dict() | {"num_updates": self.num_updates, "recent": list(self.recent)} | scale
+        return super().state_dict() | scale
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.num_updates = state["num_updates"]
-        self.recent = deque((tuple(episode) for episode in state["recent"]), maxlen=EPISODES_SHOWN)
         if self.reward_scale is not None:
             self.reward_scale.load_state_dict(state["reward_scale"])
 
@@ -281,15 +248,6 @@ class OnPolicy(Learner[Agent]):
     @abstractmethod
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         """Updates the agent; returns figures."""
-
-    def _rate(self, remaining: float) -> float:
-        if callable(self.learning_rate):
-            return self.learning_rate(remaining)
-        return self.learning_rate * (self.learning_rate_end + (1 - self.learning_rate_end) * remaining)
-
-    def _thaw(self) -> None:
-        self._frozen.close()
-        self._is_frozen = False
 
 
 def explained_variance(rollout: Rollout, target: Tensor) -> float:

@@ -53,7 +53,7 @@ class PPO(OnPolicy):
         if batch_size < 1 or batch_size % self.n_steps:
             raise ValueError(f"batch_size: want a multiple of n_steps={self.n_steps}, got {batch_size}")
         self.batch_size, self.n_epochs, self.clip_range, self.target_kl = batch_size, n_epochs, clip_range, target_kl
-        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self._rate(1.0), eps=1e-5, fused=True)
+        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self.rate(1.0), eps=1e-5, fused=True)
 
     def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
         """The loss over some lanes (int64 [M]) of a rollout; turns whose action was ignored have no part in it."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,19 @@ from torch import Tensor
 
 from pyagent.agents import Agent, DuelingQ, Understanding
 from pyagent.agents.observations import as_batch
-from pyagent.learning.episodes import EPISODES_SHOWN, episode_figures
-from pyagent.learning.learner import Learner
+from pyagent.learning.episodes import episode_figures
 from pyagent.learning.logger import Logger
+from pyagent.learning.playing import PlayingLearner, Schedule
 from pyagent.learning.reward_scale import RewardScale
-from pyagent.learning.seeding import derived_seed, torch_seed
+from pyagent.learning.seeding import torch_seed
 from pyagent.learning.sequence_collector import SequenceCollector
 from pyagent.learning.vector_env import new_tokenizer, reset_seed, vector_env
 from pyagent.ops import bootstrap_value, epsilon_greedy, n_step_returns, td_loss
 from pyagent.replay import SequenceBatch, SequenceReplay
 from pyagent.text import Tokenizer
 
-Schedule = float | Callable[[float], float]
 
-
-class RecurrentDQN(Learner[Agent]):
+class RecurrentDQN(PlayingLearner):
     """Learns action values from replayed sequences that begin with the core's state of when they were played (R2D2).
 
     A sequence is `burn_in` steps that only bring the stored state up to date, then `sequence_length` steps to learn
@@ -119,14 +115,11 @@ class RecurrentDQN(Learner[Agent]):
         device: str = "cpu",
         logger: Logger | None = None,
     ) -> None:
-        if learning_rate is None:
-            raise ValueError("learning_rate: it was a function when this learner was saved, so give it again")
-        whole = {"num_envs": num_envs, "train_freq": train_freq, "gradient_steps": gradient_steps}
+        whole = {"train_freq": train_freq, "gradient_steps": gradient_steps}
         for name, number in (whole | {"target_update_interval": target_update_interval}).items():
             if number < 1:
                 raise ValueError(f"{name}: want 1 or more, got {number}")
         shares = {"gamma": gamma, "tau": tau, "exploration_fraction": exploration_fraction, "beta": beta}
-        shares["learning_rate_end"] = learning_rate_end
         shares |= {"exploration_initial_eps": exploration_initial_eps, "exploration_final_eps": exploration_final_eps}
         for name, number in shares.items():
             if not 0 <= number <= 1:
@@ -134,8 +127,6 @@ class RecurrentDQN(Learner[Agent]):
         if batch_size < 1 or batch_size % sequence_length:
             raise ValueError(f"batch_size: want a multiple of sequence_length={sequence_length}, got {batch_size}")
         settings = (whole | shares) | {
-            "learning_rate": None if callable(learning_rate) else learning_rate,
-            "learning_rate_end": learning_rate_end,
             "buffer_size": buffer_size,
             "learning_starts": learning_starts,
             "batch_size": batch_size,
@@ -150,13 +141,10 @@ class RecurrentDQN(Learner[Agent]):
             "alpha": alpha,
             "normalize_rewards": normalize_rewards,
             "rescale_epsilon": rescale_epsilon,
-            "schedule_timesteps": schedule_timesteps,
             "cell": cell,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
             "net_arch": list(net_arch),
-            "seed": seed,
-            "device": device,
         }
         vec = vector_env(env, num_envs, seed)
         if not isinstance(vec.single_action_space, gym.spaces.Discrete):
@@ -175,58 +163,51 @@ class RecurrentDQN(Learner[Agent]):
                 decision=DuelingQ(hidden_size, int(vec.single_action_space.n), net_arch, dueling),
             )
         super().__init__(
-            env, agent, settings, precision=precision, logger=logger, tensorboard_log=tensorboard_log, verbose=verbose
+            env,
+            agent,
+            settings,
+            learning_rate=learning_rate,
+            learning_rate_end=learning_rate_end,
+            schedule_timesteps=schedule_timesteps,
+            num_envs=num_envs,
+            seed=seed,
+            device=device,
+            precision=precision,
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            logger=logger,
         )
-        self.agent.to(device)
-        self.learning_rate: Schedule = learning_rate
-        self.learning_rate_end = learning_rate_end
-        self.seed, self.num_envs, self.learning_starts = seed, num_envs, learning_starts
+        self.learning_starts = learning_starts
         self.batch_size, self.sequence_length, self.burn_in, self.n_step = batch_size, sequence_length, burn_in, n_step
         self.train_freq, self.gradient_steps, self.gamma, self.tau = train_freq, gradient_steps, gamma, tau
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
         self.exploration = (exploration_fraction, exploration_initial_eps, exploration_final_eps)
         self.double, self.beta, self.rescale_epsilon = double, beta, rescale_epsilon
-        self.schedule_timesteps = schedule_timesteps
         self.target = copy.deepcopy(self.agent).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self._rate(1.0), eps=1e-5, fused=True)
+        self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self.rate(1.0), eps=1e-5, fused=True)
         replay_settings = {"burn_in": burn_in, "sequence_length": sequence_length, "n_step": n_step}
         replay_settings |= {"prioritized": prioritized, "alpha": alpha}
         self.collector = SequenceCollector(self.agent, vec, buffer_size, replay_settings)
         self.reward_scale = RewardScale(gamma) if normalize_rewards else None
-        self.num_updates = 0
-        self.recent: deque[tuple[float, int, float | None]] = deque(maxlen=EPISODES_SHOWN)
-        self.generator, self.draws = torch.Generator(), np.random.default_rng(seed)
-        self._frozen = ExitStack()
-        self._is_frozen = False
+        self.draws = np.random.default_rng(seed)
         self._taken = 0
-        self._schedule = (0, 1)
         self._target_updated_at = 0
 
     def begin(self, total_timesteps: int) -> None:
-        place = derived_seed(self.seed, 1, self.num_timesteps)
-        self.generator.manual_seed(place)
+        env, place = self.start(total_timesteps)
         self.draws = np.random.default_rng(place)
-        env = vector_env(self.env, self.num_envs, place)
         self.collector.restart(env, reset_seed(self.env, place))
         if self.reward_scale is not None:
             self.reward_scale.restart()
         self._taken = 0
-        first = 0 if self.schedule_timesteps else self.num_timesteps
-        self._schedule = (first, max(self.schedule_timesteps or total_timesteps, 1))
 
     def end(self) -> None:
-        self._thaw()
+        super().end()
         self.collector.stop()
 
     @property
     def replay(self) -> SequenceReplay:
         return self.collector.replay
-
-    @property
-    def remaining(self) -> float:
-        """What remains of the schedule, 1 … 0."""
-        first, length = self._schedule
-        return min(max(1 - (self.num_timesteps - first) / length, 0.0), 1.0)
 
     @property
     def exploration_rate(self) -> float:
@@ -236,9 +217,7 @@ class RecurrentDQN(Learner[Agent]):
         return initial + share * (final - initial)
 
     def act(self) -> Tensor:
-        if not self._is_frozen:
-            self._frozen.enter_context(self.agent.frozen())
-            self._is_frozen = True
+        self.freeze()
         return self.collector.act(self.exploration_rate, self.generator)
 
     def observe(self, choice: Tensor) -> int:
@@ -255,14 +234,11 @@ class RecurrentDQN(Learner[Agent]):
     def update(self) -> dict[str, float]:
         """Learns from replayed sequences; returns figures under Stable-Baselines3's keys."""
         self._taken = 0
-        self.recent.extend((end.reward, end.length, end.success) for end in self.collector.episodes)
-        self.collector.episodes.clear()
+        self.note(self.collector.episodes)
         if self.num_timesteps < self.learning_starts or self.replay.num_sequences == 0:
             return {}
-        self._thaw()
-        rate = self._rate(self.remaining)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.thaw()
+        rate = self.schedule_rate()
         loss = torch.stack([self._learn_from_batch() for _ in range(self.gradient_steps)]).mean()
         self._update_target()
         figures = {"train/loss": float(loss), "train/learning_rate": rate, "train/n_updates": self.num_updates}
@@ -333,7 +309,6 @@ class RecurrentDQN(Learner[Agent]):
                 "target": self.target.state_dict(),
                 "replay": self.replay.state_dict(),
                 "texts": self.collector.stored.texts,
-                "num_updates": self.num_updates,
                 "target_updated_at": self._target_updated_at,
                 "schedule": list(self._schedule),
                 "recent": list(self.recent),
@@ -346,9 +321,7 @@ class RecurrentDQN(Learner[Agent]):
         self.target.load_state_dict(state["target"])
         self.replay.load_state_dict(state["replay"])
         self.collector.stored.load_texts(state["texts"])
-        self.num_updates, self._target_updated_at = state["num_updates"], state["target_updated_at"]
-        self._schedule = tuple(state["schedule"])
-        self.recent = deque((tuple(episode) for episode in state["recent"]), maxlen=EPISODES_SHOWN)
+        self._target_updated_at = state["target_updated_at"]
         if self.reward_scale is not None:
             self.reward_scale.load_state_dict(state["reward_scale"])
 
@@ -388,12 +361,3 @@ class RecurrentDQN(Learner[Agent]):
         with torch.no_grad():
             for old, new in zip(self.target.parameters(), self.agent.parameters(), strict=True):
                 old.lerp_(new, self.tau)
-
-    def _rate(self, remaining: float) -> float:
-        if callable(self.learning_rate):
-            return self.learning_rate(remaining)
-        return self.learning_rate * (self.learning_rate_end + (1 - self.learning_rate_end) * remaining)
-
-    def _thaw(self) -> None:
-        self._frozen.close()
-        self._is_frozen = False
