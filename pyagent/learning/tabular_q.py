@@ -73,7 +73,7 @@ class TabularQ:
         gamma: float = 0.99,
         exploration_fraction: float = 0.5,
         exploration_initial_eps: float = 1.0,
-        exploration_final_eps: float = 0.05,
+        exploration_final_eps: float = 0.1,
         lambda_: float = 0.9,
         schedule_timesteps: int | None = None,
         seed: int = 0,

@@ -154,7 +154,7 @@ def test_figures_are_logged_under_the_usual_keys(tmp_path):
     assert len(lines) == 3
     keys = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate", "rollout/exploration_rate"}
     assert keys | {"time/fps", "time/total_timesteps", "train/learning_rate", "train/n_updates"} <= lines[0].keys()
-    assert [line["rollout/exploration_rate"] for line in lines] == pytest.approx([0.3665, 0.05, 0.05], abs=1e-3)
+    assert [line["rollout/exploration_rate"] for line in lines] == pytest.approx([0.4, 0.1, 0.1], abs=1e-3)
     assert [line["train/learning_rate"] for line in lines] == pytest.approx([1 / 3, 1 / 6, 0], abs=1e-3)
     assert lines[-1]["rollout/ep_len_mean"] <= 9
 
