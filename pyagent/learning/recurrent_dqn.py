@@ -79,7 +79,7 @@ class RecurrentDQN(PlayingLearner):
         *,
         num_envs: int = 32,
         learning_rate: Schedule | None = 5e-4,
-        learning_rate_end: float = 0.1,
+        learning_rate_end: float = 1.0,
         buffer_size: int = 100_000,
         learning_starts: int = 5_000,
         batch_size: int = 2048,
