@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=[*LEARNERS, PEER])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400_000)
+    parser.add_argument("--steps", type=int, help="of every run; the table's own if left out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,8 @@ def main() -> None:
     for task in arguments.tasks:
         for learner in arguments.learners:
             for seed in range(arguments.seeds):
-                runs.append(run(task, learner, seed, min(STEPS.get((task, learner), arguments.steps), arguments.steps)))
+                steps = arguments.steps or STEPS.get((task, learner), 400_000)
+                runs.append(run(task, learner, seed, steps))
                 mean, seconds = float(np.mean(runs[-1]["rewards"])), runs[-1]["seconds"]
                 print(f"{task} {learner} seed {seed}: {mean:.3f} in {seconds:.0f} s", flush=True)
         draw(runs, task, arguments.out / f"{task}.png")
