@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from .memory_tasks import LANES, maker
@@ -30,11 +31,18 @@ def run(task: str, seed: int, steps: int) -> dict[str, Any]:
 
     network = {"lstm_hidden_size": 128, "net_arch": {"pi": [64, 64], "vf": [64, 64]}}
     network |= {"shared_lstm": True, "enable_critic_lstm": False}
-    env = make_vec_env(maker(task), n_envs=LANES, seed=seed)
+
+    def make() -> gym.Env[Any, Any]:
+        # It has no Tuple, and on MultiDiscrete its LSTM is given a size that this torch refuses.
+        one = maker(task)()
+        simple = isinstance(one.observation_space, (gym.spaces.Box, gym.spaces.Discrete))
+        return one if simple else gym.wrappers.FlattenObservation(one)
+
+    env = make_vec_env(make, n_envs=LANES, seed=seed)
     settings = {"n_steps": 64, "batch_size": 1024, "n_epochs": 8, "learning_rate": 1e-3, "ent_coef": 0.01}
     learner = RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=network, target_kl=0.03, seed=seed, **settings)
     learner.learn(steps, callback=Note())
     seconds = time.perf_counter() - began
-    rewards, _ = evaluate_policy(learner, make_vec_env(maker(task), n_envs=30), 30, return_episode_rewards=True)
+    rewards, _ = evaluate_policy(learner, make_vec_env(make, n_envs=30), 30, return_episode_rewards=True)
     told = {"task": task, "learner": "SB3-contrib RecurrentPPO", "seed": seed, "steps": learner.num_timesteps}
     return told | {"seconds": seconds, "rewards": rewards, "curve": curve}
