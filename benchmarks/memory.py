@@ -4,8 +4,9 @@ Tensors come from torch's allocator, scratch from `posix_memalign` (ours and one
 dispatch mode sees everything. The kernel does: in a process whose malloc maps every block of at least 16 KiB by itself
 and unmaps it when it is freed, resident memory is what is live, and Linux keeps its peak (VmHWM), which can be set
 back. The figure is that peak less what was resident before the call, when everything that is built once exists. It is
-exact to 256 KiB, since Linux adds up pages 32 at a time a processor, which is why the process stays on one. It holds
-pages that were written to: memory asked for and never used is not held against anybody.
+exact to 256 KiB, since Linux adds up pages 32 at a time a processor, which is why the process stays on one, and since
+the process does without huge pages, which would count 2 MiB for a block that ends inside one. It holds pages that were
+written to: memory asked for and never used is not held against anybody.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .recurrent import Data, ours, torch_nn
 _MAP_FROM = 16 * 1024
 _PROC = Path("/proc/self")
 _RESET_PEAK = "5"
+_PR_SET_THP_DISABLE = 41
 _CALLS = 3
 _PROGRAM = """
 import json, sys
@@ -68,6 +70,7 @@ def peaks(cell: str, shapes: tuple[Shape, ...], tokens: bool, p_reset: float) ->
 def peak_of(call: Callable[[], object]) -> int:
     """Bytes that a call holds at its peak beyond what is held before it; to be asked in what `measured` runs."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
     call()
     call()
     gc.collect()
