@@ -1,0 +1,244 @@
+"""Where the launchers of csrc/cuda run: on the CPU, emulated, or on a GPU. Neither needs torch or an installed pyagent.
+
+A launcher is `extern "C" int pyagent_<op>(..., void* stream)` and returns its cudaError_t. Both devices build some of
+the sources into one library and call it the same way, so the same test runs on either:
+
+    device = Emulated(["segment_sum.cu"])
+    out = device.empty((3, 4), np.float32)
+    device.call("pyagent_segment_sum_f32", device.upload(x), ..., out)
+    assert np.array_equal(out.download(), expected)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tests.gpu.emulation.cu2emu import rewrite
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "csrc/cuda"
+EMULATION = Path(__file__).with_name("emulation")
+LIBRARIES = ROOT / "build/gpu-check"
+ALIGNMENT = 256  # of cudaMalloc; what kernels load as vectors relies on it
+SANITIZER_RUNTIME = {"address": "libasan.so", "thread": "libtsan.so"}
+
+
+class Buffer:
+    """Memory of a device that holds an array; freed with this object."""
+
+    def __init__(self, device, pointer, shape, dtype):
+        self.device, self.pointer, self.shape, self.dtype = device, pointer, shape, np.dtype(dtype)
+
+    def download(self) -> np.ndarray:
+        array = np.empty(self.shape, self.dtype)
+        self.device.copy(array.ctypes.data, self.pointer, array.nbytes)
+        return array
+
+
+class Device:
+    """What both have in common. `library` is the built one; subclasses allocate, free and copy."""
+
+    stream = None
+
+    def __init__(self, library: Path):
+        self.library = ctypes.CDLL(str(library))
+
+    def upload(self, array) -> Buffer:
+        array = np.ascontiguousarray(array)
+        buffer = self.empty(array.shape, array.dtype)
+        self.copy(buffer.pointer, array.ctypes.data, array.nbytes)
+        return buffer
+
+    def zeros(self, shape, dtype) -> Buffer:
+        return self.upload(np.zeros(shape, dtype))
+
+    def empty(self, shape, dtype) -> Buffer:
+        """Every bit set: NaN in a float and -1 in an integer, so that what a kernel leaves out or trusts shows."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        pointer = self.allocate(size)
+        buffer = Buffer(self, pointer, shape, dtype)
+        weakref.finalize(buffer, self.free, pointer)
+        ones = np.full(size, 0xFF, np.uint8)
+        self.copy(pointer, ones.ctypes.data, size)
+        return buffer
+
+    def call(self, launcher: str, *arguments) -> None:
+        """Call a launcher and wait for its kernels. Arguments are buffers, None, integers (64 bits), ctypes values and
+        ctypes structures (by address); the stream comes last and is added here. Raises RuntimeError with CUDA's name of
+        the error where it returns one."""
+        function = getattr(self.library, launcher)
+        self.check(launcher, function(*map(as_argument, arguments), self.stream))
+        self.synchronise(launcher)
+
+    def workspace(self, sizer: str, *arguments) -> Buffer:
+        """What a launcher wants as its workspace: as many bytes as its `pyagent_<op>_workspace_bytes` says."""
+        function = getattr(self.library, sizer)
+        function.restype = ctypes.c_int64
+        return self.empty((function(*map(as_argument, arguments)),), np.uint8)
+
+    def check(self, what: str, error: int) -> None:
+        if error != 0:
+            raise RuntimeError(f"{what}: {self.describe(error)}")
+
+
+class Emulated(Device):
+    """The sources (paths, or names in csrc/cuda) as a host compiler builds them against the headers in emulation/.
+    `seed` chooses the order in which threads run; 0 is the order of their numbers. `replacements` plants faults in
+    them or in csrc/cuda/*.h: (file name, text, other text), where the text has to occur exactly once.
+
+    With a sanitizer ("address,undefined" or "thread") its runtime has to be loaded before Python is: `preload`."""
+
+    def __init__(self, sources: Sequence[str], sanitizer: str | None = None, defines=(), seed=0, replacements=()):
+        self.seed = seed
+        super().__init__(build_emulated([SOURCES / name for name in sources], sanitizer, defines, replacements))
+        self.library.emu_error.restype = ctypes.c_char_p
+        self.libc = ctypes.CDLL(None)
+        self.libc.free.argtypes = [ctypes.c_void_p]
+
+    def call(self, launcher: str, *arguments) -> None:
+        self.library.emu_reset(ctypes.c_long(self.seed))
+        super().call(launcher, *arguments)
+
+    def allocate(self, size: int) -> int:
+        """Of exactly this size, so that a sanitizer sees the first byte beyond."""
+        pointer = ctypes.c_void_p()
+        assert self.libc.posix_memalign(ctypes.byref(pointer), ctypes.c_size_t(ALIGNMENT), ctypes.c_size_t(size)) == 0
+        return pointer.value
+
+    def free(self, pointer: int) -> None:
+        self.libc.free(pointer)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        ctypes.memmove(target, source, size)
+
+    def synchronise(self, what: str) -> None:
+        """A launch returns when its threads have ended."""
+
+    def describe(self, error: int) -> str:
+        return self.library.emu_error().decode() or f"cudaError {error}"
+
+
+class Cuda(Device):
+    """The sources as nvcc builds them for this machine's GPU."""
+
+    def __init__(self, sources: Sequence[str]):
+        super().__init__(build_cuda([SOURCES / name for name in sources]))
+        self.library.cudaGetErrorName.restype = ctypes.c_char_p
+
+    def allocate(self, size: int) -> int:
+        pointer = ctypes.c_void_p()
+        self.check("cudaMalloc", self.library.cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(max(size, 1))))
+        return pointer.value
+
+    def free(self, pointer: int) -> None:
+        self.library.cudaFree(ctypes.c_void_p(pointer))
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        whichever_way = 4  # cudaMemcpyDefault: the driver knows what each address is
+        places = ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(size)
+        self.check("cudaMemcpy", self.library.cudaMemcpy(*places, ctypes.c_int(whichever_way)))
+
+    def synchronise(self, what: str) -> None:
+        self.check(what, self.library.cudaDeviceSynchronize())
+
+    def describe(self, error: int) -> str:
+        return self.library.cudaGetErrorName(error).decode()
+
+
+def as_argument(value):
+    if isinstance(value, Buffer):
+        return ctypes.c_void_p(value.pointer)
+    if isinstance(value, ctypes.Structure):
+        return ctypes.byref(value)
+    return ctypes.c_int64(value) if isinstance(value, int | np.integer) else value
+
+
+def why_no_gpu() -> str | None:
+    """Why `Cuda` cannot be had here, or None."""
+    if shutil.which("nvcc") is None:
+        return "no nvcc on the path"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1)"
+    count = ctypes.c_int()
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return None if found else "no NVIDIA GPU"
+
+
+def preload(sanitizer: str) -> dict[str, str]:
+    """The environment in which a Python process can load a library built with this sanitizer."""
+    runtime = SANITIZER_RUNTIME[sanitizer.split(",")[0]]
+    path = subprocess.run(["g++", f"-print-file-name={runtime}"], capture_output=True, text=True, check=True).stdout
+    # Python itself leaks on purpose, and a first report is enough.
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+    return {**options, "TSAN_OPTIONS": "halt_on_error=1", "LD_PRELOAD": path.strip()}
+
+
+def build_emulated(sources: list[Path], sanitizer: str | None, defines, replacements) -> Path:
+    texts = {path: path.read_text() for path in [*sources, *SOURCES.glob("*.*h")]}
+    for name, text, other in replacements:
+        path = next(path for path in texts if path.name == name)
+        assert texts[path].count(text) == 1, f"{name} has not exactly one of: {text}"
+        texts[path] = texts[path].replace(text, other)
+    flags = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas"]
+    flags += [f"-D{define}" for define in defines]
+    if sanitizer is not None:
+        flags += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    flags += [f"-I{folder}" for folder in (EMULATION, ROOT / "csrc", cuda_include())]
+
+    def build(library: Path) -> None:
+        folder = library.parent / "cuda"
+        folder.mkdir()
+        for path, text in texts.items():
+            (folder / path.name).write_text(rewrite(text, str(path)))
+        units = [str(folder / path.name) for path in sources]
+        run(["g++", f"-I{library.parent}", *flags, "-x", "c++", *units, "-o", str(library)])
+
+    emulation = [path.read_text() for path in EMULATION.rglob("*.h")]
+    rewritten = (rewrite(text, str(path)) for path, text in texts.items())
+    return cached([*flags, *map(str, sources), *rewritten, *emulation], build)
+
+
+def build_cuda(sources: list[Path]) -> Path:
+    folder = cuda_include().parent / "lib64"
+    flags = ["-std=c++17", "-O3", "-arch=native", "-shared", "-Xcompiler=-fPIC", "-cudart=shared", "-lineinfo"]
+    command = ["nvcc", *flags, f"-I{ROOT / 'csrc'}", f"-Xlinker=-rpath={folder}", *map(str, sources)]
+    texts = [path.read_text() for path in [*sources, *SOURCES.glob("*.*h")]]
+    return cached([*command, *texts], lambda library: run([*command, "-o", str(library)]))
+
+
+def cached(inputs: list[str], build) -> Path:
+    """The library made from these inputs: built when they are new, whole or not at all."""
+    key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
+    library = LIBRARIES / key / "library.so"
+    if not library.exists():
+        unfinished = library.parent / str(os.getpid()) / library.name
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        build(unfinished)
+        os.replace(unfinished, library)
+    return library
+
+
+@functools.cache
+def cuda_include() -> Path:
+    """The folder of CUDA's headers, where nvcc itself takes them from."""
+    plan = subprocess.run(["nvcc", "--dryrun", "-c", "a.cu"], capture_output=True, text=True).stderr
+    top = next(line.split("=", 1)[1] for line in plan.splitlines() if line.startswith("#$ TOP="))
+    return Path(top).resolve() / "include"
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+    return done.stdout
