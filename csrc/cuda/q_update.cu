@@ -7,18 +7,20 @@
 // Updates that may run at the same time then touch no row that another of them writes. The first one that has not run
 // may always run, so this ends.
 //
-// One block takes kThreads updates at a time, an update a thread, and repeats: every update that has not run registers
-// as a writer of s_i and a reader of s'_i, where the smallest number wins, whoever comes first; those that may run do.
-// What bounds it: a round is a chain of about four reads of memory and two barriers, some 3 microseconds, whatever the
-// number of updates in it; a batch takes N / kThreads rounds if few of its rows coincide, and up to N if all do. A
-// thread reads its row of A values alone, which suits the few actions that tables have.
+// One block takes up to kMostThreads updates at a time, an update a thread, and repeats: every update that has not run
+// registers as a writer of s_i and a reader of s'_i, where the smallest number wins, whoever comes first; those that
+// may run do. What bounds it: a round is a chain of about four reads of memory and two barriers, some 3 microseconds,
+// whatever the number of updates in it; a batch takes N / kMostThreads rounds if few of its rows coincide, and up to N
+// if all do. A thread reads its row of A values alone, which suits the few actions that tables have.
 #include <cuda_runtime.h>
+
+#include <algorithm>
 
 #include "cuda/q_update.h"
 
 namespace {
 
-constexpr int kThreads = 1024;
+constexpr int kMostThreads = 1024;
 
 using Turn = unsigned long long;  // 64 bits, and a type that atomicMin has
 constexpr Turn kNever = ~Turn{0};
@@ -50,7 +52,7 @@ __device__ bool in_table(const PyagentQUpdate& x, int64_t i) {
 // Forgets what the workspace held for the rows of this batch; false where the batch has a bad index.
 __device__ bool prepare(const PyagentQUpdate& x, Turn* first_writer, Turn* first_reader) {
   bool good = true;
-  for (int64_t i = threadIdx.x; i < x.N; i += kThreads) {
+  for (int64_t i = threadIdx.x; i < x.N; i += blockDim.x) {
     if (in_table(x, i)) {
       atomicExch(&first_writer[x.state[i]], kNever);
       atomicExch(&first_writer[x.next_state[i]], kNever);
@@ -75,7 +77,7 @@ __device__ void update(const PyagentQUpdate& x, int64_t i) {
 }
 
 template <class Real>
-__global__ void __launch_bounds__(kThreads) q_update_kernel(PyagentQUpdate x) {
+__global__ void __launch_bounds__(kMostThreads) q_update_kernel(PyagentQUpdate x) {
   Turn *const first_writer = static_cast<Turn*>(x.workspace), *const first_reader = first_writer + x.S;
   if (!prepare(x, first_writer, first_reader)) {
     if (threadIdx.x == 0) *x.bad_index = 1;
@@ -84,12 +86,12 @@ __global__ void __launch_bounds__(kThreads) q_update_kernel(PyagentQUpdate x) {
   // The turns of a round are smaller than those of all rounds before it, whose registrations so need no removal. There
   // are at most N rounds.
   Turn round = x.N;
-  for (int64_t start = 0; start < x.N; start += kThreads) {
+  for (int64_t start = 0; start < x.N; start += blockDim.x) {
     const int64_t i = start + threadIdx.x;
     bool waits = i < x.N;
     const int64_t state = waits ? x.state[i] : 0, next_state = waits ? x.next_state[i] : 0;
     while (__syncthreads_or(waits)) {
-      const Turn turn = --round * kThreads + threadIdx.x;
+      const Turn turn = --round * kMostThreads + threadIdx.x;
       if (waits) {
         atomicMin(&first_writer[state], turn);
         atomicMin(&first_reader[next_state], turn);
@@ -106,7 +108,8 @@ __global__ void __launch_bounds__(kThreads) q_update_kernel(PyagentQUpdate x) {
 template <class Real>
 int q_update(const PyagentQUpdate& x, void* stream) {
   if (x.N == 0) return 0;
-  q_update_kernel<Real><<<1, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x);
+  const int64_t warps = std::min<int64_t>((x.N + 31) / 32, kMostThreads / 32);
+  q_update_kernel<Real><<<1, static_cast<unsigned>(32 * warps), 0, static_cast<cudaStream_t>(stream)>>>(x);
   return static_cast<int>(cudaGetLastError());
 }
 
