@@ -11,12 +11,15 @@ the sources into one library and call it the same way, so the same test runs on 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +29,11 @@ import numpy as np
 from tests.gpu.emulation.cu2emu import rewrite
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ROOT / "csrc/cuda"
+CSRC = ROOT / "csrc"
+SOURCES = CSRC / "cuda"
 EMULATION = Path(__file__).with_name("emulation")
-LIBRARIES = ROOT / "build/gpu-check"
+PRODUCTS = ROOT / "build/gpu-check"
+LIBRARY = "library.so"
 ALIGNMENT = 256  # of cudaMalloc; what kernels load as vectors relies on it
 SANITIZER_RUNTIME = {"address": "libasan.so", "thread": "libtsan.so"}
 
@@ -94,7 +99,7 @@ class Device:
 class Emulated(Device):
     """The sources (paths, or names in csrc/cuda) as a host compiler builds them against the headers in emulation/.
     `seed` chooses the order in which threads run; 0 is the order of their numbers. `replacements` plants faults in
-    them or in csrc/cuda/*.h: (file name, text, other text), where the text has to occur exactly once.
+    them or in headers of theirs: (file name, text, other text), where the text has to occur exactly once.
 
     With a sanitizer ("address,undefined" or "thread") its runtime has to be loaded before Python is: `preload`."""
 
@@ -124,6 +129,8 @@ class Emulated(Device):
     def synchronise(self, what: str) -> None:
         """A launch returns when its threads have ended."""
 
+    has_clusters = True
+
     def describe(self, error: int) -> str:
         return self.library.emu_error().decode() or f"cudaError {error}"
 
@@ -150,6 +157,12 @@ class Cuda(Device):
 
     def synchronise(self, what: str) -> None:
         self.check(what, self.library.cudaDeviceSynchronize())
+
+    @property
+    def has_clusters(self) -> bool:
+        major, capability_major = ctypes.c_int(), 75
+        self.check("clusters", self.library.cudaDeviceGetAttribute(ctypes.byref(major), capability_major, 0))
+        return major.value >= 9
 
     def describe(self, error: int) -> str:
         return self.library.cudaGetErrorName(error).decode()
@@ -186,7 +199,7 @@ def preload(sanitizer: str) -> dict[str, str]:
 
 
 def build_emulated(sources: list[Path], sanitizer: str | None, defines, replacements) -> Path:
-    texts = {path: path.read_text() for path in [*sources, *SOURCES.glob("*.*h")]}
+    texts = {path: path.read_text() for path in with_headers(sources)}
     for name, text, other in replacements:
         path = next(path for path in texts if path.name == name)
         assert texts[path].count(text) == 1, f"{name} has not exactly one of: {text}"
@@ -195,50 +208,65 @@ def build_emulated(sources: list[Path], sanitizer: str | None, defines, replacem
     flags += [f"-D{define}" for define in defines]
     if sanitizer is not None:
         flags += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
-    flags += [f"-I{folder}" for folder in (EMULATION, ROOT / "csrc", cuda_include())]
+    flags += [f"-I{folder}" for folder in (EMULATION, CSRC, cuda_include())]
+
+    rewritten = {path: rewrite(text, str(path)) for path, text in texts.items()}
 
     def build(library: Path) -> None:
-        folder = library.parent / "cuda"
-        folder.mkdir()
-        for path, text in texts.items():
-            (folder / path.name).write_text(rewrite(text, str(path)))
-        units = [str(folder / path.name) for path in sources]
-        run(["g++", f"-I{library.parent}", *flags, "-x", "c++", *units, "-o", str(library)])
+        folder = library.parent  # laid out as csrc is, and found before it
+        for path, text in rewritten.items():
+            target = folder / (path.relative_to(CSRC) if path.is_relative_to(CSRC) else path.name)
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text)
+        units = [str(next(folder.rglob(path.name))) for path in sources]
+        run(["g++", f"-I{folder}", *flags, "-x", "c++", *units, "-o", str(library)])
 
     emulation = [path.read_text() for path in EMULATION.rglob("*.h")]
-    rewritten = (rewrite(text, str(path)) for path, text in texts.items())
-    return cached([*flags, *map(str, sources), *rewritten, *emulation], build)
+    return built(LIBRARY, [*flags, *map(str, sources), *rewritten.values(), *emulation], build)
+
+
+def with_headers(sources: list[Path]) -> list[Path]:
+    """The sources, and what they include of csrc."""
+    found = list(sources)
+    for path in found:
+        included = (CSRC / name for name in re.findall('^#include "(.*)"', path.read_text(), re.MULTILINE))
+        found += [header for header in included if header.exists() and header not in found]
+    return found
 
 
 def build_cuda(sources: list[Path]) -> Path:
     folder = cuda_include().parent / "lib64"
     flags = ["-std=c++17", "-O3", "-arch=native", "-shared", "-Xcompiler=-fPIC", "-cudart=shared", "-lineinfo"]
-    command = ["nvcc", *flags, f"-I{ROOT / 'csrc'}", f"-Xlinker=-rpath={folder}", *map(str, sources)]
-    texts = [path.read_text() for path in [*sources, *SOURCES.glob("*.*h")]]
-    return cached([*command, *texts], lambda library: run([*command, "-o", str(library)]))
+    command = ["nvcc", *flags, f"-I{CSRC}", f"-Xlinker=-rpath={folder}", *map(str, sources)]
+    texts = [path.read_text() for path in with_headers(sources)]
+    return built(LIBRARY, [*command, *texts], lambda library: run([*command, "-o", str(library)]))
 
 
-def cached(inputs: list[str], build) -> Path:
-    """The library made from these inputs: built when they are new, whole or not at all."""
-    key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
-    library = LIBRARIES / key / "library.so"
-    if not library.exists():
-        unfinished = library.parent / str(os.getpid()) / library.name
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        build(unfinished)
-        os.replace(unfinished, library)
-    return library
+def built(name: str, inputs: list[str], build) -> Path:
+    """The file of this name made from these inputs: built when they are new, with its folder whole or not at all."""
+    folder = PRODUCTS / hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
+    if not (folder / name).exists():
+        PRODUCTS.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=PRODUCTS))
+        try:
+            build(unfinished / name)
+            with contextlib.suppress(OSError):  # another process was faster
+                unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder / name
 
 
 @functools.cache
 def cuda_include() -> Path:
     """The folder of CUDA's headers, where nvcc itself takes them from."""
-    plan = subprocess.run(["nvcc", "--dryrun", "-c", "a.cu"], capture_output=True, text=True).stderr
-    top = next(line.split("=", 1)[1] for line in plan.splitlines() if line.startswith("#$ TOP="))
-    return Path(top).resolve() / "include"
+    top = re.search("^#\\$ TOP=(.*)$", run(["nvcc", "--dryrun", "-c", "a.cu"]), re.MULTILINE)
+    return Path(top[1]).resolve() / "include"
 
 
 def run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
+    """What it prints. Compilers run without the sanitizer that this process may have been started with."""
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
-    return done.stdout
+    return done.stdout + done.stderr

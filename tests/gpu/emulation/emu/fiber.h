@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EMU_ASAN 1
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
@@ -100,10 +102,26 @@ constexpr size_t kStackSize =
 #endif
     65536;
 
+// Stacks that threads have left. What their frames poisoned for AddressSanitizer, nobody has cleared; ThreadSanitizer
+// would see races between one thread's frames and the next one's, so there each has a new stack.
+inline std::vector<char*> free_stacks;
+
+EMU_INTERNAL inline char* take_stack() {
+  if (free_stacks.empty()) {
+    return static_cast<char*>(
+        mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  }
+  char* stack = free_stacks.back();
+  free_stacks.pop_back();
+#ifdef EMU_ASAN
+  __asan_unpoison_memory_region(stack, kStackSize);
+#endif
+  return stack;
+}
+
 EMU_INTERNAL inline void create_context(Context& context, void (*entry)()) {
+  context.stack = take_stack();
   context.stack_size = kStackSize;
-  context.stack = static_cast<char*>(
-      mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   void** top = reinterpret_cast<void**>(context.stack + kStackSize - 64);
   *--top = nullptr;  // the address that `entry` would return to, and that aligns its frame
   *--top = reinterpret_cast<void*>(entry);
@@ -117,8 +135,10 @@ EMU_INTERNAL inline void create_context(Context& context, void (*entry)()) {
 EMU_INTERNAL inline void destroy_context(Context& context) {
 #ifdef EMU_TSAN
   __tsan_destroy_fiber(context.tsan);
+  munmap(context.stack, kStackSize);
+#else
+  free_stacks.push_back(context.stack);
 #endif
-  munmap(context.stack, context.stack_size);
 }
 
 EMU_INTERNAL inline void adopt_this_thread([[maybe_unused]] Context& context) {
