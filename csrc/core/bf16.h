@@ -151,5 +151,56 @@ PYAGENT_INLINE Vec<float> dot_pairs(Pairs x, Pairs w, Vec<float> sum) {
 #endif
 }
 
+// x log2(e) = n + r; returns 2^n and 2^r - 1 to about 2^-12, for x in a range where 2^n is a normal number.
+PYAGENT_INLINE void rough_exp_parts(Vec<float> x, float log2_e, Vec<float>& power, Vec<float>& fraction_minus_1) {
+  using K = ExpConstants<float>;
+  const Vec<float> shifted = fma(x, broadcast(log2_e), broadcast(K::kRound));
+  const Vec<float> r = fma(x, broadcast(log2_e), K::kRound - shifted);
+  // The least relative error of 2^r on |r| <= 1/2.
+  const Vec<float> p = fma(fma(broadcast(0.0550086f), r, broadcast(0.2422104f)), r, broadcast(0.6932829f));
+  fraction_minus_1 = p * r;
+  power = (Vec<float>)((Simd<float>::Int)shifted << K::kMantissaBits);
+}
+
+PYAGENT_INLINE Vec<float> rough_inverse(Vec<float> x) {
+#if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (Vec<float>)_mm512_rcp14_ps((__m512)x);
+#else
+  return 1 / x;
+#endif
+}
+
+// To about 2^-12, where Bf16 keeps 2^-9.
+PYAGENT_INLINE Vec<float> rough_sigmoid(Vec<float> x) {
+  using K = ExpConstants<float>;
+  Vec<float> power, e;
+  rough_exp_parts(clamp<float>(x, K::kLowest, K::kHighest), -K::kLog2E, power, e);
+  return rough_inverse(fma(power, e, power + 1));
+}
+
+PYAGENT_INLINE Vec<float> rough_tanh(Vec<float> x) {
+  Vec<float> power, e;
+  rough_exp_parts(clamp<float>(x, -20, 20), 2 * ExpConstants<float>::kLog2E, power, e);
+  const Vec<float> m = fma(power, e, power - 1);
+  return m * rough_inverse(m + 2);
+}
+
+// σ and tanh of gates that are stored as T.
+template <class T>
+PYAGENT_INLINE Vec<Real<T>> gate_sigmoid(Vec<Real<T>> x) {
+  if constexpr (sizeof(T) == sizeof(Bf16))
+    return rough_sigmoid(x);
+  else
+    return sigmoid<T>(x);
+}
+
+template <class T>
+PYAGENT_INLINE Vec<Real<T>> gate_tanh(Vec<Real<T>> x) {
+  if constexpr (sizeof(T) == sizeof(Bf16))
+    return rough_tanh(x);
+  else
+    return tanh<T>(x);
+}
+
 }  // namespace
 }  // namespace pyagent

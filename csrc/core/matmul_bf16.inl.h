@@ -16,20 +16,24 @@
 namespace pyagent {
 namespace {
 
+// A panel, or with tiles the packed rows, fill most of a first-level cache; a block of panels and the sums of a chunk
+// of rows stay in the second.
 #if defined(PYAGENT_TILES)
 constexpr int kPairVectors = 2;
-constexpr int64_t kDepthUnit = kTileDepth, kPairBlockRows = 4 * kTileRows;
+constexpr int64_t kPairBlockRows = 2 * kTileRows, kChunkRows = 8 * kPairBlockRows;
+constexpr int64_t kPairDepth = 512, kPairBlockColumns = 512;
+// Rows are packed in the order in which tiles read them.
+constexpr int64_t kPackedRow = kTileDepth, kPackedStep = kPairBlockRows * kTileDepth;
+constexpr int64_t kPackedSize = kPairBlockRows * kPairDepth;
 #else
 constexpr int kPairVectors = kPlainVectors;
-constexpr int64_t kDepthUnit = 2, kPairBlockRows = 16 * panel_rows(kPairVectors);
+constexpr int64_t kPairBlockRows = 16 * panel_rows(kPairVectors), kChunkRows = 4 * kPairBlockRows;
+constexpr int64_t kPairDepth = 256, kPairBlockColumns = 256;
+// A power of two would put all packed rows in the same few cache sets.
+constexpr int64_t kPackedRow = kPairDepth + 32, kPackedStep = 2 * kLanes;
+constexpr int64_t kPackedSize = kPairBlockRows * kPackedRow;
 #endif
 constexpr int64_t kPairColumns = kPairVectors * kLanes;
-// A panel fills most of a first-level cache; a block of them and the sums of a chunk of rows stay in the second.
-constexpr int64_t kPairDepth = 256, kPairBlockColumns = 256, kChunkRows = 4 * kPairBlockRows;
-// A power of two would put all packed rows in the same few cache sets.
-constexpr int64_t kPairRowStride = kPairDepth + 32;
-
-PYAGENT_INLINE int64_t depth_in_panel(int64_t depth) { return ceil_div(depth, kDepthUnit) * kDepthUnit; }
 
 // The part of a product that one packed block of B takes part in.
 struct PairBlock {
@@ -43,7 +47,7 @@ bool takes_dot_products(const MatmulArgs<Bf16>& p) { return p.M <= kFewRows && p
 
 template <class T>
 int64_t pair_matmul_scratch(const MatmulArgs<T>& p) {
-  const int64_t pairs = kPairBlockColumns * kPairDepth + kPairBlockRows * kPairRowStride;
+  const int64_t pairs = kPairBlockColumns * kPairDepth + kPackedSize;
   const int64_t sums = p.K > kPairDepth ? at_most(p.M, kChunkRows) * kPairBlockColumns : 0;
   return pairs * 2 * kParts<T, Bf16> + sums * 4;
 }
@@ -53,42 +57,40 @@ int64_t matmul_scratch(const MatmulArgs<Bf16>& p) { return takes_dot_products(p)
 // Of floats, panels of high and of low parts in turns.
 template <class T>
 void pack_panels(const MatmulArgs<T>& p, int64_t n_begin, int64_t columns, int64_t k, int64_t depth, Bf16* panels) {
+  const PanelLayout layout = panel_layout(kPairVectors);
   for (int64_t n = 0; n < columns; n += kPairColumns)
-    for (int part = 0; part < kParts<T, Bf16>; ++part, panels += depth_in_panel(depth) * kPairColumns) {
+    for (int part = 0; part < kParts<T, Bf16>; ++part, panels += depth_in_panel(depth) * kPairColumns)
       if (p.b_transposed) {
-        for (int64_t j = 0; j < kPairColumns; j += kLanes) {
-          const auto row = [&](int64_t column) { return row_of(p.b, n_begin + n + j + column) + k; };
-          pack_across(row, columns - n - j, depth, part, panels + 2 * j, 2 * kPairColumns);
+        for (int64_t j = 0; j < kPairVectors; ++j) {
+          const auto row = [&](int64_t column) { return row_of(p.b, n_begin + n + j * kLanes + column) + k; };
+          pack_across(row, columns - n - j * kLanes, depth, part, panels + j * layout.vector, layout);
         }
       } else {
         const auto row = [&](int64_t i) { return row_of(p.b, k + i) + n_begin + n; };
         pack_along<kPairVectors>(row, columns - n, depth, part, panels);
       }
-      for (int64_t i = (depth + 1) / 2 * 2 * kPairColumns; i < depth_in_panel(depth) * kPairColumns; ++i)
-        panels[i] = {};
-    }
 }
 
 // A's rows m..m + count at k..k + depth, followed by zeros up to a multiple of kDepthUnit.
 template <class T>
 PairRows rows_in_k(const MatmulArgs<T>& p, int64_t m, int64_t count, int64_t k, int64_t depth, Bf16* packed) {
-  constexpr int64_t kPart = kPairBlockRows * kPairRowStride;
   if constexpr (kParts<T, Bf16> == 1) {
 #if defined(PYAGENT_TILES)
     const bool readable = depth % kDepthUnit == 0;
 #else
     const bool readable = true;
 #endif
-    if (readable && !p.a_transposed && !p.a.rows) return {p.a.data + m * p.a.stride + k, p.a.stride, 0};
+    if (readable && !p.a_transposed && !p.a.rows) return {p.a.data + m * p.a.stride + k, p.a.stride, kDepthUnit, 0};
   }
   if (p.a_transposed) {
     const auto row = [&](int64_t i) { return row_of(p.a, k + i) + m; };
     for (int part = 0; part < kParts<T, Bf16>; ++part)
-      pack_columns(row, count, depth, part, packed + part * kPart, kPairRowStride);
+      pack_columns(row, count, depth, part, packed + part * kPackedSize, kPackedRow, kPackedStep);
   } else {
-    for (int64_t i = 0; i < count; ++i) copy_row(row_of(p.a, m + i) + k, depth, packed + i * kPairRowStride, kPart);
+    for (int64_t i = 0; i < count; ++i)
+      copy_row(row_of(p.a, m + i) + k, depth, packed + i * kPackedRow, kPackedStep, kPackedSize);
   }
-  return {packed, kPairRowStride, kPart};
+  return {packed, kPackedRow, kPackedStep, kPackedSize};
 }
 
 template <class C>
@@ -113,26 +115,23 @@ PYAGENT_INLINE void store_c(const MatmulArgs<Bf16>& p, int64_t m, int64_t n, Vec
 template <class T>
 void multiply_rows(const MatmulArgs<T>& p, const PairBlock& block, PairRows a, int64_t m, int64_t count,
                    int64_t chunk_row) {
-  alignas(64) float tiles[2 * kTileRows * kPairColumns];
+  alignas(64) float made[kPairBlockRows * kPairColumns];
   const bool waits = !(block.first && block.last);
   const int64_t stride = waits ? kPairBlockColumns : kPairColumns;
-  PairRows panel = {block.panels, 2 * kPairColumns, depth_in_panel(block.depth) * kPairColumns};
-  int64_t configured = 0;
-  for (int64_t n = 0; n < block.columns; n += kPairColumns, panel.data += kParts<T, Bf16> * panel.low)
-    for (int64_t i = 0; i < count; i += 2 * kTileRows) {
-      const int64_t rows = at_most(count - i, 2 * kTileRows);
-      if (rows != configured) configure_tile_rows(configured = rows);
-      float* const sums = waits ? block.sums + (chunk_row + i) * stride + n : tiles;
-      const PairRows group = {a.data + i * a.stride, a.stride, a.low};
-      accumulate_tiles<kParts<T, Bf16>, kPairVectors>(rows, block.first, sums, stride, group, panel, block.depth);
-      if (!block.last) continue;
-      for (int64_t j = 0; j < kPairColumns && n + j < block.columns; j += kLanes) {
-        const int64_t column = block.n + n + j, left = block.columns - n - j;
-        const Vec<float> bias = p.bias ? load_first(p.bias + column, left) : Vec<float>{};
-        for (int64_t r = 0; r < rows; ++r) store_c(p, m + i + r, column, load(sums + r * stride + j) + bias, left);
-      }
+  const PanelLayout layout = panel_layout(kPairVectors);
+  PairRows panel = {block.panels, layout.pair, layout.step, depth_in_panel(block.depth) * kPairColumns};
+  Tiles tiles;
+  tiles.configure(count);
+  for (int64_t n = 0; n < block.columns; n += kPairColumns, panel.data += kParts<T, Bf16> * panel.low) {
+    float* const sums = waits ? block.sums + chunk_row * stride + n : made;
+    accumulate_tiles<kParts<T, Bf16>, kPairVectors>(count, block.first, sums, stride, a, panel, block.depth);
+    if (!block.last) continue;
+    for (int64_t j = 0; j < kPairColumns && n + j < block.columns; j += kLanes) {
+      const int64_t column = block.n + n + j, left = block.columns - n - j;
+      const Vec<float> bias = p.bias ? load_first(p.bias + column, left) : Vec<float>{};
+      for (int64_t r = 0; r < count; ++r) store_c(p, m + r, column, load(sums + r * stride + j) + bias, left);
     }
-  release_tiles();
+  }
 }
 
 #else
@@ -215,7 +214,7 @@ void pair_matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* s
   if (p.K == 0) return set_to_bias(p, m_begin, m_end);
   Bf16* panels = static_cast<Bf16*>(scratch);
   Bf16* packed_rows = panels + kParts<T, Bf16> * kPairBlockColumns * kPairDepth;
-  float* sums = reinterpret_cast<float*>(packed_rows + kParts<T, Bf16> * kPairBlockRows * kPairRowStride);
+  float* sums = reinterpret_cast<float*>(packed_rows + kParts<T, Bf16> * kPackedSize);
   // Where no sums wait there is no need for chunks.
   const int64_t chunk = p.K > kPairDepth ? kChunkRows : m_end - m_begin;
   for (int64_t begin = m_begin; begin < m_end; begin += chunk) {

@@ -2,6 +2,7 @@
 // a vector of columns at a time.
 #pragma once
 
+#include "core/panel_bf16.inl.h"
 #include "core/split_bf16.inl.h"
 
 namespace pyagent {
@@ -25,32 +26,31 @@ PYAGENT_INLINE void exchange_rows(Pairs (&x)[kLanes]) {
 
 PYAGENT_INLINE void transpose(Pairs (&x)[kLanes]) { exchange_rows<1>(x); }
 
-// A row that is contiguous in k, its low part `low` elements behind the high one. Writes whole vectors of pairs, zeros
-// beyond depth.
+// A row that is contiguous in k: every vector of its pairs `step` elements behind the one before, its low part `low`
+// behind the high one. Writes whole vectors of pairs, zeros beyond depth.
 template <class T>
-PYAGENT_INLINE void copy_row(const T* from, int64_t depth, Bf16* to, int64_t low) {
+PYAGENT_INLINE void copy_row(const T* from, int64_t depth, Bf16* to, int64_t step, int64_t low) {
   constexpr int kNumParts = kParts<T, Bf16>;
-  for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+  for (int64_t k = 0; k < depth; k += 2 * kLanes, to += step) {
     Pairs parts[kNumParts];
 #pragma GCC unroll 2
     for (int part = 0; part < kNumParts; ++part) parts[part] = pairs_of(from + k, depth - k, part);
 #pragma GCC unroll 2
-    for (int part = 0; part < kNumParts; ++part) store_pairs(to + part * low + k, parts[part]);
+    for (int part = 0; part < kNumParts; ++part) store_pairs(to + part * low, parts[part]);
   }
 }
 
-// One vector of columns of a panel: to[k / 2 * stride + 2 * column]. `row(column)` is contiguous in k; of the columns,
-// `count` exist.
+// One vector of columns of a panel, from `to` on. `row(column)` is contiguous in k; of the columns, `count` exist.
 template <class F>
-PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, int part, Bf16* to, int64_t stride) {
-  for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+PYAGENT_INLINE void pack_across(const F& row, int64_t count, int64_t depth, int part, Bf16* to, PanelLayout layout) {
+  for (int64_t k = 0; k < depth; k += 2 * kLanes, to += layout.step) {
     Pairs x[kLanes];
 #pragma GCC unroll 16
     for (int j = 0; j < kLanes; ++j) x[j] = j < count ? pairs_of(row(j) + k, depth - k, part) : Pairs{};
     transpose(x);
 #pragma GCC unroll 16
     for (int j = 0; j < kLanes; ++j)
-      if (k + 2 * j < depth) store_pairs(to + (k / 2 + j) * stride, x[j]);
+      if (k + 2 * j < depth_in_panel(depth)) store_pairs(to + j * layout.pair, x[j]);
   }
 }
 
@@ -66,25 +66,28 @@ PYAGENT_INLINE Pairs pairs_of_rows(const F& row, int64_t k, int64_t depth, int p
 // The N vectors of a panel from rows that are contiguous in the columns: `row(k)`. Of the columns, `count` exist.
 template <int N, class F>
 PYAGENT_INLINE void pack_along(const F& row, int64_t count, int64_t depth, int part, Bf16* panel) {
-  for (int64_t k = 0; k < depth; k += 2, panel += 2 * N * kLanes) {
+  const PanelLayout layout = panel_layout(N);
+  for (int64_t k = 0; k < depth; k += 2 * kLanes, panel += layout.step)
+    for (int64_t j = 0; j < kLanes && k + 2 * j < depth_in_panel(depth); ++j)
 #pragma GCC unroll 16
-    for (int i = 0; i < N; ++i)
-      store_pairs(panel + 2 * i * kLanes, pairs_of_rows(row, k, depth, part, i * kLanes, count - i * kLanes));
-  }
+      for (int i = 0; i < N; ++i)
+        store_pairs(panel + i * layout.vector + j * layout.pair,
+                    pairs_of_rows(row, k + 2 * j, depth, part, i * kLanes, count - i * kLanes));
 }
 
-// The other way round: from the same rows, `count` columns as rows contiguous in k, to[column * stride + k]. Writes
-// whole vectors both ways, zeros beyond count and depth.
+// The other way round: from the same rows, `count` columns as rows contiguous in k, `stride` elements apart, every
+// vector of pairs `step` behind the one before. Writes whole vectors both ways, zeros beyond count and depth.
 template <class F>
-PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, int part, Bf16* to, int64_t stride) {
-  for (int64_t k = 0; k < depth; k += 2 * kLanes)
+PYAGENT_INLINE void pack_columns(const F& row, int64_t count, int64_t depth, int part, Bf16* to, int64_t stride,
+                                 int64_t step) {
+  for (int64_t k = 0; k < depth; k += 2 * kLanes, to += step)
     for (int64_t i = 0; i < count; i += kLanes) {
       Pairs x[kLanes];
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j) x[j] = pairs_of_rows(row, k + 2 * j, depth, part, i, count - i);
       transpose(x);
 #pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) store_pairs(to + (i + j) * stride + k, x[j]);
+      for (int j = 0; j < kLanes; ++j) store_pairs(to + (i + j) * stride, x[j]);
     }
 }
 

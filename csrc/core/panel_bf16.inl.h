@@ -1,7 +1,8 @@
 // The inner loop of products of Bf16, two k at a time, with sums in float.
 //
-// A panel holds, for k = 0, 2, ..., N vectors of pairs side by side: [ceil(K / 2)][N][width][2]. The partner of an odd
-// last k is zero, and so are columns beyond the matrix.
+// A panel holds, for k = 0, 2, ..., N vectors of pairs side by side: [ceil(K / 2)][N][width][2]. Where it is read by
+// tiles, every tile's 16 pairs of k lie together: [ceil(K / 32)][N][16][width][2]. Beyond K are zeros up to a pair, or
+// a tile; so are columns beyond the matrix.
 #pragma once
 
 #include "core/bf16.h"
@@ -10,10 +11,33 @@
 namespace pyagent {
 namespace {
 
-// Rows, or a panel's pairs of k, `stride` elements apart; of floats the high parts, and the low ones `low` behind them.
+#if defined(PYAGENT_TILES)
+constexpr int64_t kTileRows = 16, kTileDepth = 32;
+constexpr int64_t kDepthUnit = kTileDepth;
+#else
+constexpr int64_t kDepthUnit = 2;
+#endif
+
+PYAGENT_INLINE int64_t depth_in_panel(int64_t depth) { return ceil_div(depth, kDepthUnit) * kDepthUnit; }
+
+// Where a panel of N vectors has its vector n, the next pair of k, and that `kLanes` pairs on.
+struct PanelLayout {
+  int64_t vector, pair, step;
+};
+
+PYAGENT_INLINE PanelLayout panel_layout(int64_t N) {
+#if defined(PYAGENT_TILES)
+  return {kTileRows * kTileDepth, kTileDepth, N * kTileRows * kTileDepth};
+#else
+  return {2 * kLanes, 2 * N * kLanes, 2 * N * kLanes * kLanes};
+#endif
+}
+
+// Rows of A, or a panel's pairs of k, `stride` elements apart, and what a tile takes next `step` elements on; of floats
+// the high parts, and the low ones `low` behind them.
 struct PairRows {
   const Bf16* data;
-  int64_t stride, low;
+  int64_t stride, step, low;
 };
 
 // sum[m][n] += pair(m) times the panel's vectors at one k.

@@ -1,8 +1,8 @@
 // The inner loop of products of Bf16 on AMX tiles: up to 32 rows times up to two vectors of a panel.
 //
 // Tiles 0 to 3 hold the sums, [row tile][vector]; 4 and 5 rows of A; 6 and 7 the panel's vectors. The panels are those
-// of panel_bf16.inl.h, with zeros up to a multiple of kTileDepth; so must be the rows. Numbers of two parts are
-// multiplied three times, low times high, high times high, high times low, so that each part is loaded once.
+// of panel_bf16.inl.h; rows, too, have zeros up to a multiple of kTileDepth. Numbers of two parts are multiplied three
+// times, low times high, high times high, high times low, so that each part is loaded once.
 #pragma once
 
 #include "core/panel_bf16.inl.h"
@@ -10,8 +10,6 @@
 
 namespace pyagent {
 namespace {
-
-constexpr int64_t kTileRows = 16, kTileDepth = 32;
 
 // For products of `rows` rows, 1 to 32 of them. It also zeroes every tile.
 inline void configure_tile_rows(int64_t rows) {
@@ -34,16 +32,27 @@ PYAGENT_INLINE void start_tile(bool from_zero, const float* sum, int64_t stride)
     load_tile<kTile>(sum, stride);
 }
 
-template <int kRowTiles>
-PYAGENT_INLINE void load_rows(const Bf16* a, int64_t stride) {
-  load_tile<4>(a, 2 * stride);
-  if constexpr (kRowTiles > 1) load_tile<5>(a + kTileRows * stride, 2 * stride);
-}
+// Keeps the processor's tiles configured for a number of rows until the end of its life.
+class Tiles {
+ public:
+  Tiles() = default;
+  Tiles(const Tiles&) = delete;
+  ~Tiles() {
+    if (rows_ > 0) release_tiles();
+  }
+  PYAGENT_INLINE void configure(int64_t rows) {
+    if (rows != rows_) configure_tile_rows(rows_ = rows);
+  }
 
-template <int kVectors>
-PYAGENT_INLINE void load_vectors(const Bf16* panel, int64_t stride) {
-  load_tile<6>(panel, 2 * stride);
-  if constexpr (kVectors > 1) load_tile<7>(panel + 2 * kLanes, 2 * stride);
+ private:
+  int64_t rows_ = 0;
+};
+
+// Tiles kFirst and, of two, kFirst + 1.
+template <int kFirst, int kCount>
+PYAGENT_INLINE void load_tiles(const Bf16* from, int64_t stride) {
+  load_tile<kFirst>(from, 2 * stride);
+  if constexpr (kCount > 1) load_tile<kFirst + 1>(from + kTileRows * stride, 2 * stride);
 }
 
 template <int kRowTiles, int kVectors>
@@ -64,13 +73,13 @@ PYAGENT_INLINE void accumulate_tiles(bool from_zero, float* sum, int64_t sum_str
   if constexpr (kVectors > 1) start_tile<1>(from_zero, sum + kLanes, stride);
   if constexpr (kRowTiles > 1) start_tile<2>(from_zero, bottom, stride);
   if constexpr (kRowTiles > 1 && kVectors > 1) start_tile<3>(from_zero, bottom + kLanes, stride);
-  for (int64_t k = 0; k < K; k += kTileDepth, a.data += kTileDepth, panel.data += kTileDepth / 2 * panel.stride) {
-    load_vectors<kVectors>(panel.data, panel.stride);
-    if constexpr (kNumParts > 1) load_rows<kRowTiles>(a.data + a.low, a.stride);
+  for (int64_t k = 0; k < K; k += kTileDepth, a.data += a.step, panel.data += panel.step) {
+    load_tiles<6, kVectors>(panel.data, panel.stride);
+    if constexpr (kNumParts > 1) load_tiles<4, kRowTiles>(a.data + a.low, a.stride);
     if constexpr (kNumParts > 1) multiply_rows_and_vectors<kRowTiles, kVectors>();
-    load_rows<kRowTiles>(a.data, a.stride);
+    load_tiles<4, kRowTiles>(a.data, a.stride);
     multiply_rows_and_vectors<kRowTiles, kVectors>();
-    if constexpr (kNumParts > 1) load_vectors<kVectors>(panel.data + panel.low, panel.stride);
+    if constexpr (kNumParts > 1) load_tiles<6, kVectors>(panel.data + panel.low, panel.stride);
     if constexpr (kNumParts > 1) multiply_rows_and_vectors<kRowTiles, kVectors>();
   }
   store_tile<0>(sum, stride);

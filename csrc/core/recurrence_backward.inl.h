@@ -77,7 +77,7 @@ PYAGENT_INLINE void differentiate_cell(const BackwardLane<T>& lane, Vec<Real<T>>
   const R one = 1;
   if constexpr (kCell == kLstm) {
     const Vec<R> i = gate(0), f = gate(1), g = gate(2), o = gate(3);
-    const Vec<R> tanh_c = tanh<R>(load_first(lane.c + u, n));
+    const Vec<R> tanh_c = gate_tanh<T>(load_first(lane.c + u, n));
     const Vec<R> dc = fma(dh * o, one - tanh_c * tanh_c, load_first(lane.grad_c + u, n));
     emit(0, dc * g * i * (one - i));
     emit(1, dc * load_first(lane.c_prev + u, n) * f * (one - f));
@@ -123,8 +123,8 @@ int64_t backward_scratch(int64_t cell, int64_t H) {
 
 // Sums W_hh^T grad_gates[t+1] for every lane and panel, and hands each block of units to finish(lane, sum, u, n).
 template <class T, class P, int64_t kCell, bool kDifferentiates, class F>
-PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count, P* operands,
-                              const F& finish) {
+PYAGENT_INLINE void flow_back(Tiles& tiles, const BackwardArgs<T>& p, const BackwardLane<T>* lanes, int64_t count,
+                              P* operands, const F& finish) {
   constexpr int N = kPlainVectors;
   constexpr int64_t W = kUnits<T>;
   const int64_t H = p.H, K = gates_of(kCell) * H;
@@ -133,7 +133,7 @@ PYAGENT_INLINE void flow_back(const BackwardArgs<T>& p, const BackwardLane<T>* l
   for (int64_t u = 0; u < H; u += N * W, panel += N * W * kParts<T, P> * panel_depth<P>(K))
     with_whole_blocks(H - u, N * W, [&](auto n) {
       multiply_panel<T, P, N>(
-          lanes, count, operands, panel, K,
+          tiles, lanes, count, operands, panel, K,
           [&](const BackwardLane<T>& lane, auto& sum) __attribute__((always_inline)) {
             if (kDifferentiates) prefetch_panel<T, kCell>(lane, H, u);
 #pragma GCC unroll 16
@@ -152,10 +152,11 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
   P* const operands = static_cast<P*>(scratch);
   auto* lanes = reinterpret_cast<BackwardLane<T>*>(static_cast<char*>(scratch) +
                                                    (b_end - b_begin) * operand_bytes<T, P>(gates_of(kCell) * p.H));
+  Tiles tiles;
   for (int64_t t = p.T_ - 1; t >= 0; --t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
     flow_back<T, P, kCell, true>(
-        p, lanes, count,
+        tiles, p, lanes, count,
         operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
           const Vec<Real<T>> dh = sum + load_first(lane.grad_state + u, n) + load_first(lane.grad_output + u, n);
           differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
@@ -169,7 +170,7 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
     for (int64_t j = 0; j < p.H && kCell == kLstm; ++j) p.grad_c_0[b * p.H + j] = lane.grad_c[j];
   }
   flow_back<T, P, kCell, false>(
-      p, lanes, b_end - b_begin,
+      tiles, p, lanes, b_end - b_begin,
       operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
         store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
       });

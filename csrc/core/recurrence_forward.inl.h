@@ -77,14 +77,15 @@ PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<Real<T>> (&sum)[
   using R = Real<T>;
   const auto keep = [&](int g, Vec<R> value) { store_first(lane.gates + g * H + u, value, n); };
   if constexpr (kCell == kLstm) {
-    const Vec<R> i = sigmoid<R>(sum[0]), f = sigmoid<R>(sum[1]), g = tanh<R>(sum[2]), o = sigmoid<R>(sum[3]);
+    const Vec<R> i = gate_sigmoid<T>(sum[0]), f = gate_sigmoid<T>(sum[1]), g = gate_tanh<T>(sum[2]),
+                 o = gate_sigmoid<T>(sum[3]);
     const Vec<R> c = fma(f, load_first(lane.c_prev + u, n), i * g);
     store_first(lane.c + u, c, n);
-    store_first(lane.h + u, o * tanh<R>(c), n);
+    store_first(lane.h + u, o * gate_tanh<T>(c), n);
     if (lane.gates) keep(0, i), keep(1, f), keep(2, g), keep(3, o);
   } else if constexpr (kCell == kGru) {
-    const Vec<R> r = sigmoid<R>(sum[0]), z = sigmoid<R>(sum[1]), hn = sum[2];
-    const Vec<R> candidate = tanh<R>(fma(r, hn, load_first(lane.row + 2 * H + u, n)));
+    const Vec<R> r = gate_sigmoid<T>(sum[0]), z = gate_sigmoid<T>(sum[1]), hn = sum[2];
+    const Vec<R> candidate = gate_tanh<T>(fma(r, hn, load_first(lane.row + 2 * H + u, n)));
     store_first(lane.h + u, fma(z, load_first(lane.operand + u, n) - candidate, candidate), n);
     if (lane.gates) keep(0, r), keep(1, z), keep(2, hn), keep(3, candidate);
   } else {
@@ -94,7 +95,7 @@ PYAGENT_INLINE void update_cell(const ForwardLane<T>& lane, Vec<Real<T>> (&sum)[
       if (!(n > at)) break;
       const Vec<R> x = sum[block];
       if constexpr (kCell == kTanh)
-        store_first(lane.h + u + at, tanh<R>(x), n - at);
+        store_first(lane.h + u + at, gate_tanh<T>(x), n - at);
       else
         store_first(lane.h + u + at, x < Vec<R>{} ? Vec<R>{} : x, n - at);
     }
@@ -113,6 +114,7 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void*
   P* const operands = static_cast<P*>(scratch);
   auto* lanes =
       reinterpret_cast<ForwardLane<T>*>(static_cast<char*>(scratch) + (b_end - b_begin) * operand_bytes<T, P>(H));
+  Tiles tiles;
   for (int64_t t = 0; t < p.T_; ++t) {
     const int64_t count = gather_lanes(p, t, b_begin, b_end, lanes);
     gather_operands<T>(lanes, count, H, operands);
@@ -120,7 +122,7 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void*
     for (int64_t u = 0; u < H; u += units, panel += N * kUnits<T> * kParts<T, P> * panel_depth<P>(H))
       with_whole_blocks(H - u, units, [&](auto n) {
         multiply_panel<T, P, N>(
-            lanes, count, operands, panel, H,
+            tiles, lanes, count, operands, panel, H,
             [&](const ForwardLane<T>& lane, auto& sum)
                 __attribute__((always_inline)) { start_sums<T, kCell>(p, lane, sum, u, n); },
             [&](const ForwardLane<T>& lane, auto& sum)

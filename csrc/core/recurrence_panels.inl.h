@@ -59,30 +59,30 @@ void pack_vector(const T* rows, int64_t row_stride, int64_t count, int64_t depth
   if (count > 0) copy_transposed(from, at_most(count, kUnits<T>), depth, to, stride);
 }
 
-// The same of pairs: to[k / 2 * 2 * stride + 2 * column + k % 2].
+// The same of pairs, from `to` on.
 template <class T>
 void pack_vector_of_pairs(const T* rows, int64_t row_stride, int64_t count, int64_t depth, int part, Bf16* to,
-                          int64_t stride) {
-  for (int64_t k = (depth + 1) / 2 * 2; k < depth_in_panel(depth); k += 2) store_pairs(to + k * stride, Pairs{});
+                          PanelLayout layout) {
   // Rows that do not exist are not read, but their addresses are made: they must not overflow.
-  pack_across([&](int64_t i) { return rows + at_most(i, count - 1) * row_stride; }, count, depth, part, to, 2 * stride);
+  pack_across([&](int64_t i) { return rows + at_most(i, count - 1) * row_stride; }, count, depth, part, to, layout);
 }
 
 // packed[panel][k][gate][unit in block], or packed[panel][k][block][unit] for one gate; of Bf16 by pairs of k.
 template <class T, class P>
 void pack_forward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
   const int64_t gates = gates_of(cell), blocks = forward_blocks(cell), stride = gates * blocks * kUnits<T>;
+  [[maybe_unused]] const PanelLayout layout = panel_layout(gates * blocks);
   P* to = reinterpret_cast<P*>(packed);
   for (int64_t u = 0; u < H; u += blocks * kUnits<T>)
     for (int part = 0; part < kParts<T, P>; ++part, to += stride * panel_depth<P>(H))
       for (int64_t g = 0; g < gates; ++g)
         for (int64_t block = 0; block < blocks; ++block) {
-          const int64_t unit = u + block * kUnits<T>, vector = (g * blocks + block) * kUnits<T>;
+          const int64_t unit = u + block * kUnits<T>, vector = g * blocks + block;
           const T* rows = weight_hh + (g * H + at_most(unit, H)) * H;
           if constexpr (kPaired<P>)
-            pack_vector_of_pairs(rows, H, H - unit, H, part, to + 2 * vector, stride);
+            pack_vector_of_pairs(rows, H, H - unit, H, part, to + vector * layout.vector, layout);
           else
-            pack_vector(rows, H, H - unit, H, to + vector, stride);
+            pack_vector(rows, H, H - unit, H, to + vector * kUnits<T>, stride);
         }
 }
 
@@ -95,13 +95,6 @@ void pack_backward_panel(const T* weight_hh, int64_t H, int64_t units, int64_t K
   }
 }
 
-template <class T>
-void pack_backward_panel_of_pairs(const T* weight_hh, int64_t H, int64_t units, int64_t K, int part, Bf16* panel) {
-  constexpr int64_t kColumns = kPlainVectors * kUnits<T>;
-  pack_along<kPlainVectors>([&](int64_t k) { return weight_hh + k * H; }, units, K, part, panel);
-  for (int64_t i = (K + 1) / 2 * 2 * kColumns; i < depth_in_panel(K) * kColumns; ++i) panel[i] = {};
-}
-
 // packed[panel][k][unit]: k runs over the gates' rows of W_hh, units over its columns; of Bf16 by pairs of k.
 template <class T, class P>
 void pack_backward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
@@ -111,7 +104,7 @@ void pack_backward(int64_t cell, int64_t H, const T* weight_hh, T* packed) {
   for (int64_t u = 0; u < H; u += kColumns)
     for (int part = 0; part < kParts<T, P>; ++part, to += kColumns * panel_depth<P>(K))
       if constexpr (kPaired<P>)
-        pack_backward_panel_of_pairs(weight_hh + u, H, H - u, K, part, to);
+        pack_along<kPlainVectors>([&](int64_t k) { return weight_hh + u + k * H; }, H - u, K, part, to);
       else
         pack_backward_panel(weight_hh + u, H, H - u, K, to);
 }
@@ -130,54 +123,72 @@ int64_t operand_bytes(int64_t K) {
   return kUsesTiles<P> ? depth_in_panel(K) * static_cast<int64_t>(sizeof(T)) : 0;
 }
 
-// Copies every lane's operand, with zeros up to a whole depth, low parts behind the high ones. `operands` has room for
-// operand_bytes a lane.
-template <class T, class P, class Lane>
-PYAGENT_INLINE void gather_operands(const Lane* lanes, int64_t count, int64_t K, P* operands) {
-  if constexpr (kUsesTiles<P>) {
-    const int64_t depth = depth_in_panel(K);
-    for (int64_t i = 0; i < count; ++i, operands += kParts<T, P> * depth)
-      copy_row(lanes[i].operand, K, operands, depth);
-  }
-}
-
 #if defined(PYAGENT_TILES)
 
+// Operands of up to 32 lanes together, in the order in which tiles read them: [part][K / 32][lane][32].
+constexpr int64_t kLaneGroup = 2 * kTileRows;
+
+template <class T>
+PYAGENT_INLINE PairRows operands_of_group(const Bf16* operands, int64_t first, int64_t rows, int64_t depth) {
+  return {operands + first * kParts<T, Bf16> * depth, kTileDepth, rows * kTileDepth, rows * depth};
+}
+
 template <class T, int N, class Lane, class Start, class Finish>
-PYAGENT_INLINE void multiply_panel_on_tiles(const Lane* lanes, int64_t count, const Bf16* operands, const Bf16* panel,
-                                            int64_t K, const Start& start, const Finish& finish) {
+PYAGENT_INLINE void multiply_panel_on_tiles(Tiles& tiles, const Lane* lanes, int64_t count, const Bf16* operands,
+                                            const Bf16* panel, int64_t K, const Start& start, const Finish& finish) {
   constexpr int kColumns = N * kLanes, kNumParts = kParts<T, Bf16>;
   const int64_t depth = depth_in_panel(K);
-  const auto vectors = [&](int n) { return PairRows{panel + 2 * n * kLanes, 2 * kColumns, depth * kColumns}; };
-  alignas(64) float tiles[2 * kTileRows * kColumns];
-  int64_t configured = 0;
-  for (int64_t first = 0; first < count; first += 2 * kTileRows) {
-    const int64_t rows = at_most(count - first, 2 * kTileRows);
-    if (rows != configured) configure_tile_rows(configured = rows);
-    const PairRows a = {operands + first * kNumParts * depth, kNumParts * depth, depth};
+  const PanelLayout layout = panel_layout(N);
+  const auto vectors = [&](int n) {
+    return PairRows{panel + n * layout.vector, layout.pair, layout.step, depth * kColumns};
+  };
+  alignas(64) float made[kLaneGroup * kColumns];
+  for (int64_t first = 0; first < count; first += kLaneGroup) {
+    const int64_t rows = at_most(count - first, kLaneGroup);
+    tiles.configure(rows);
+    const PairRows a = operands_of_group<T>(operands, first, rows, depth);
     for (int n = 0; n + 1 < N; n += 2)
-      accumulate_tiles<kNumParts, 2>(rows, true, tiles + n * kLanes, kColumns, a, vectors(n), K);
+      accumulate_tiles<kNumParts, 2>(rows, true, made + n * kLanes, kColumns, a, vectors(n), K);
     if constexpr (N % 2 == 1)
-      accumulate_tiles<kNumParts, 1>(rows, true, tiles + (N - 1) * kLanes, kColumns, a, vectors(N - 1), K);
+      accumulate_tiles<kNumParts, 1>(rows, true, made + (N - 1) * kLanes, kColumns, a, vectors(N - 1), K);
     for (int64_t i = 0; i < rows; ++i) {
       Vec<float> sum[N];
       start(lanes[first + i], sum);
 #pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) sum[n] += load(tiles + i * kColumns + n * kLanes);
+      for (int n = 0; n < N; ++n) sum[n] += load(made + i * kColumns + n * kLanes);
       finish(lanes[first + i], sum);
     }
   }
-  release_tiles();
 }
+
+#else
+
+struct Tiles {};
 
 #endif
 
+// Copies every lane's operand where tiles are used, with zeros up to a whole depth. `operands` has room for
+// operand_bytes a lane.
+template <class T, class P, class Lane>
+PYAGENT_INLINE void gather_operands(const Lane* lanes, int64_t count, int64_t K, P* operands) {
+#if defined(PYAGENT_TILES)
+  if constexpr (kUsesTiles<P>)
+    for (int64_t first = 0; first < count; first += kLaneGroup) {
+      const int64_t rows = at_most(count - first, kLaneGroup), depth = depth_in_panel(K);
+      const PairRows to = operands_of_group<T>(operands, first, rows, depth);
+      for (int64_t i = 0; i < rows; ++i)
+        copy_row(lanes[first + i].operand, K, const_cast<Bf16*>(to.data) + i * to.stride, to.step, to.low);
+    }
+#endif
+}
+
 // For every lane: start(lane, sum), sum += operand times the panel's N vectors, finish(lane, sum).
 template <class T, class P, int N, class Lane, class Start, class Finish>
-PYAGENT_INLINE void multiply_panel(const Lane* lanes, int64_t count, const P* operands, const P* panel, int64_t K,
-                                   const Start& start, const Finish& finish) {
+PYAGENT_INLINE void multiply_panel([[maybe_unused]] Tiles& tiles, const Lane* lanes, int64_t count, const P* operands,
+                                   const P* panel, int64_t K, const Start& start, const Finish& finish) {
 #if defined(PYAGENT_TILES)
-  if constexpr (kUsesTiles<P>) return multiply_panel_on_tiles<T, N>(lanes, count, operands, panel, K, start, finish);
+  if constexpr (kUsesTiles<P>)
+    return multiply_panel_on_tiles<T, N>(tiles, lanes, count, operands, panel, K, start, finish);
 #endif
   if constexpr (!kUsesTiles<P>)
     for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
