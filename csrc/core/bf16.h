@@ -164,7 +164,7 @@ PYAGENT_INLINE void rough_exp_parts(Vec<float> x, float log2_e, Vec<float>& powe
 
 PYAGENT_INLINE Vec<float> rough_inverse(Vec<float> x) {
 #if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
-  return (Vec<float>)_mm512_rcp14_ps((__m512)x);
+  return (Vec<float>)_mm512_maskz_rcp14_ps(0xffff, (__m512)x);
 #else
   return 1 / x;
 #endif

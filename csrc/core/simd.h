@@ -228,7 +228,8 @@ PYAGENT_INLINE Vec<T> clamp(Vec<T> x, T low, T high) {
 #if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
   // One instruction each where compilers compare and blend; where an operand is NaN the result is the second.
   if constexpr (sizeof(T) == 4)
-    return (Vec<T>)_mm512_max_ps((__m512)broadcast(low), _mm512_min_ps((__m512)broadcast(high), (__m512)x));
+    return (Vec<T>)_mm512_maskz_max_ps(0xffff, (__m512)broadcast(low),
+                                       _mm512_maskz_min_ps(0xffff, (__m512)broadcast(high), (__m512)x));
 #endif
   x = x > broadcast(high) ? broadcast(high) : x;
   return x < broadcast(low) ? broadcast(low) : x;
@@ -240,7 +241,7 @@ PYAGENT_INLINE Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b
 PYAGENT_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
 #if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
   // A division occupies its unit for 10 to 16 cycles: rather an approximation to 2^-14, and what it leaves.
-  const Vec<float> inverse = (Vec<float>)_mm512_rcp14_ps((__m512)b);
+  const Vec<float> inverse = (Vec<float>)_mm512_maskz_rcp14_ps(0xffff, (__m512)b);
   const Vec<float> nearly = a * inverse;
   return fma(fma(-b, nearly, a), inverse, nearly);
 #else
