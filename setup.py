@@ -30,7 +30,8 @@ def extensions() -> list[Extension]:
     ]
     cuda_folder, _ = cuda_library_folder()
     if cuda_folder is not None:
-        libraries = ["c10", "torch_cpu", "cudart_static", "rt", "pthread", "dl"]
+        # A library of launchers rather than a module, and so without torch; named as modules are, to be found like them.
+        libraries = ["cudart_static", "rt", "pthread", "dl"]
         built.append(
             Extension("pyagent._cuda", cuda_sources(), library_dirs=[str(cuda_folder)], libraries=libraries, **settings)
         )

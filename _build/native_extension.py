@@ -38,7 +38,7 @@ TARGET_FLAGS = {
 # -g0: Python's default -g makes the library tens of times larger. -ffp-contract=off: results must not depend on
 # which multiply-adds a compiler happens to fuse.
 CXX_FLAGS = ["-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall"]
-NVCC_FLAGS = ["-std=c++17", "-O3", "-t", "0", "-Xcompiler", "-fPIC,-fvisibility=hidden"]
+NVCC_FLAGS = ["-std=c++17", "-O3", "-t", "0", "-Xcompiler", "-fPIC"]
 INSTALL_COMPILER = (
     "install a C++17 compiler and Python's headers (Debian/Ubuntu: apt install g++ python3-dev; Fedora: dnf install "
     "gcc-c++ python3-devel), or set PYAGENT_NATIVE=0 to install the much slower pure-torch reference instead"
@@ -54,8 +54,8 @@ def core_sources() -> list[str]:
 
 
 def cuda_sources() -> list[str]:
-    """Sources of `pyagent._cuda`: kernels with their launchers, and the one host file that knows torch."""
-    return sorted(str(path) for path in Path("csrc/cuda").glob("*.c*"))
+    """Sources of `pyagent._cuda`: kernels with their launchers."""
+    return sorted(str(path) for path in Path("csrc/cuda").glob("*.cu"))
 
 
 def numpy_sources() -> list[str]:

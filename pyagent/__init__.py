@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyagent import agents, envs, evaluation, kernels, learning, native, nn, ops, replay, text
+    from pyagent import agents, cuda, envs, evaluation, kernels, learning, native, nn, ops, replay, text
     from pyagent.agents import Agent, LanguageAgent, TokenAgent
     from pyagent.evaluation import evaluate_policy
     from pyagent.learning import A2C, PPO, RecurrentDQN, Reinforce, Supervised, TabularQ, TokenQ
@@ -29,6 +29,7 @@ __all__ = [
     "TokenAgent",
     "TokenQ",
     "agents",
+    "cuda",
     "envs",
     "evaluate_policy",
     "evaluation",

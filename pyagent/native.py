@@ -1,5 +1,7 @@
 """Load the compiled core once, and say what runs: `pyagent._C`, `_numpy` and `_cuda`, or the pure-torch reference.
 
+The first two are Python modules; `_cuda` is a plain library of launchers (pyagent/cuda.py calls them).
+
 Importing `pyagent._C` registers the ops under `torch.ops.pyagent`. Without it an op's home falls back on its
 reference, which happens only where the user asked for it with PYAGENT_NATIVE=0: hundreds of times slower is not
 something to find out from a training curve.
@@ -7,7 +9,9 @@ something to find out from a training curve.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import importlib.util
 import os
 import warnings
 from types import ModuleType
@@ -42,23 +46,23 @@ def _load_core() -> ModuleType | None:
     return _load("_C")
 
 
-def _load_cuda() -> tuple[bool, str]:
-    """Whether the CUDA half is registered, and otherwise why not."""
+def _load_cuda() -> tuple[ctypes.CDLL | None, str]:
+    """The library of CUDA launchers, or None and why not."""
     if core is None:
-        return False, "PYAGENT_NATIVE=0"
+        return None, "PYAGENT_NATIVE=0"
+    found = importlib.util.find_spec("pyagent._cuda")
+    if found is None or found.origin is None:
+        return None, "not built: no nvcc at build time, or PYAGENT_CUDA=0"
     try:
-        importlib.import_module("pyagent._cuda")
-    except ModuleNotFoundError:
-        return False, "not built: no nvcc at build time, or PYAGENT_CUDA=0"
-    except ImportError as error:
-        return False, f"built, but does not load: {error}"
-    return True, ""
+        return ctypes.CDLL(found.origin), ""
+    except OSError as error:
+        return None, f"built, but does not load: {error}"
 
 
 core = _load_core()
 available = core is not None
 arrays = _load("_numpy") if available else None
-cuda_available, cuda_missing_because = _load_cuda()
+cuda, cuda_missing_because = _load_cuda()
 
 
 def need_arrays(what: str) -> ModuleType:

@@ -10,7 +10,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_report_header():
-    cuda = "ready" if native.cuda_available and torch.cuda.is_available() else "not tested here"
+    cuda = "ready" if native.cuda is not None and torch.cuda.is_available() else "not tested here"
     return f"pyagent {pyagent.__version__}: native core on {native.isa()}, CUDA {cuda}, torch {torch.__version__}"
 
 

@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "pyagent"
 
 # A module may import what stands on an earlier line, and its own package. Modules of one line do not import each other.
 ORDER = (
-    {"native", "files", "kernels"},
+    {"native", "files"},
+    {"cuda"},
+    {"kernels"},
     {"text"},
     {"ops"},
     {"nn"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyagent import native
 from pyagent.ops.checks import check_tensor
 from pyagent.ops.linear_scan import (
     check_lambda,
@@ -57,7 +56,7 @@ def gae(
     Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation",
     https://arxiv.org/abs/1506.02438
     """
-    return evaluate(_op, _elsewhere, _check, r_t, discount_t, v, check_lambda(lambda_), truncated, v_final)
+    return evaluate(_op, gae_reference, _check, r_t, discount_t, v, check_lambda(lambda_), truncated, v_final)
 
 
 def gae_reference(
@@ -71,15 +70,6 @@ def gae_reference(
     """`gae` in torch."""
     r_t, discount_t = cut_reference(r_t, discount_t, truncated, v[1:] if v_final is None else v_final)
     return scan_reference(r_t + discount_t * v[1:] - v[:-1], discount_t * lambda_, torch.zeros_like(v[0]))
-
-
-def _elsewhere(
-    r_t: Tensor, discount_t: Tensor, v: Tensor, lambda_: float, truncated: Tensor | None, v_final: Tensor | None
-) -> Tensor:
-    if _op is None or not (r_t.is_cuda and native.cuda_available):
-        return gae_reference(r_t, discount_t, v, lambda_, truncated, v_final)
-    steps = cut_reference(r_t, discount_t, truncated, v[1:] if v_final is None else v_final)
-    return _op(*(x.contiguous() for x in (*steps, v)), lambda_)
 
 
 def _check(

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pyagent import native
+from pyagent.ops import triton_kernels
 from pyagent.ops.checks import check_optional, check_tensor, one_device
 
 FLOATS = (torch.float32, torch.float64)
@@ -30,11 +31,11 @@ FLOATS = (torch.float32, torch.float64)
 def evaluate(
     op: Callable[..., Any] | None, elsewhere: Callable[..., Any], check: Callable[..., None], *arguments: Any
 ) -> Any:
-    """`op`, of CPU tensors where it is compiled; else `elsewhere`, of what `check` lets pass."""
+    """`op`, of tensors where it has a kernel; else `elsewhere`, of what `check` lets pass."""
     if op is not None:
         # The op checks what it is given, and takes microseconds: words are only made when something is wrong.
         try:
-            if arguments[0].is_cpu:
+            if triton_kernels.compiled_for(arguments[0]):
                 return op(*arguments)
         except (RuntimeError, TypeError, AttributeError):
             check(*arguments)
@@ -57,6 +58,7 @@ def compiled(name: str, results: int = 1) -> Callable[..., Any] | None:
 
     torch.library.register_fake(f"pyagent::{name}", fake)
     _LIBRARY.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    triton_kernels.register(name)
     return getattr(torch.ops.pyagent, name).default
 
 

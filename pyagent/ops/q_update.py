@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pyagent.ops.q_update_cuda import q_update_cuda
 from pyagent.ops.table_arguments import Array, in_order, run, table, transitions
 
 
@@ -35,7 +37,8 @@ def q_update(
         alpha: the learning rate, like `discount`.
 
     Arrays are numpy arrays or CPU tensors, in any mix; tensors share their memory with numpy, and no gradient flows.
-    Other threads run Python meanwhile. NaN in, NaN out.
+    Other threads run Python meanwhile. NaN in, NaN out. Or all are CUDA tensors: then nothing waits for the device, and
+    a state or action outside of the table leaves it unchanged and is raised by `pyagent.cuda.check()`.
 
     Raises:
         TypeError: an argument is neither an array nor a tensor, or has another dtype.
@@ -46,6 +49,8 @@ def q_update(
 
     Watkins and Dayan 1992, "Q-learning", Machine Learning 8, 279–292.
     """
+    if isinstance(q_table, Tensor) and q_table.is_cuda:
+        return q_update_cuda(q_table, state, action, reward, next_state, discount, alpha)  # type: ignore[arg-type]
     run("q_update", _prepared, q_update_reference, (q_table, state, action, reward, next_state, discount, alpha))
 
 

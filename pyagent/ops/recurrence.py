@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pyagent import native
+from pyagent.ops import recurrence_cuda
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
 from pyagent.ops.linear import may_split
 
@@ -48,12 +49,13 @@ def recurrence(
     """Run a cell over a sequence.
 
     Args:
-        rows: input pre-activations `[T, B, G·H]`, or with `row_index` `[R, G·H]`; float32 or float64.
+        rows: input pre-activations `[T, B, G·H]`, or with `row_index` `[R, G·H]`; float32 or float64, on CUDA also
+            bfloat16.
         row_index: `[T, B]` int64 in [0, R), or None.
         weight_hh: `[G·H, H]`.
         bias_hn: `[H]`, the GRU's b_hn; None is zeros. Other cells take none.
         h_0: `[B, H]`; None is zeros.
-        c_0: `[B, H]`, LSTM only; None is zeros.
+        c_0: `[B, H]`, LSTM only; None is zeros. With bfloat16 it is float32, as is c_n.
         reset: bool `[T, B]`; the state is replaced by zeros before step t, and no gradient passes.
         lengths: int64 `[B]` in 0…T; a lane's state holds after its end, its outputs there are 0.
         cell: "tanh", "relu", "gru" or "lstm".
@@ -64,11 +66,13 @@ def recurrence(
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype or cell.
-        IndexError: a row_index outside the rows, a length outside 0…T.
+        IndexError: a row_index outside the rows, a length outside 0…T. The CUDA kernels make the lane NaN from there
+            instead, and `pyagent.cuda.check()` raises.
         NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
     """
     _check_sequence(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell)
-    if not native.available or not rows.is_cpu:
+    on_cuda = runs_on_cuda(rows)
+    if not native.available or not (rows.is_cpu or on_cuda):
         _check_values(rows, row_index, lengths)
         return recurrence_reference(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell=cell)
     tensors = (rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths)
@@ -82,9 +86,15 @@ def recurrence(
             forward = torch.ops.pyagent.recurrence_forward.default
             output, h_n, c_n, _, _ = forward(*tensors, CELLS.index(cell), False, split)
     except RuntimeError:
-        _check_values(rows, row_index, lengths)  # names the argument, if a value was at fault
+        if not on_cuda:
+            _check_values(rows, row_index, lengths)  # names the argument, if a value was at fault
         raise
     return output, h_n, c_n if cell == "lstm" else None
+
+
+def runs_on_cuda(rows: Tensor) -> bool:
+    """Whether the CUDA kernels take these rows."""
+    return rows.is_cuda and native.cuda is not None and rows.dtype in recurrence_cuda.DTYPES
 
 
 def recurrence_reference(
@@ -157,7 +167,8 @@ def _check_sequence(
 ) -> None:
     check_cell(cell, bias_hn, c_0, "c_0")
     G = GATES[cell]
-    check_tensor("weight_hh", weight_hh, ["G·H", "H"], FLOATS)
+    on_cuda = isinstance(weight_hh, Tensor) and weight_hh.is_cuda
+    check_tensor("weight_hh", weight_hh, ["G·H", "H"], (*FLOATS, torch.bfloat16) if on_cuda else FLOATS)
     width, H = weight_hh.shape
     if width != G * H:
         raise ValueError(f"weight_hh: got shape {tuple(weight_hh.shape)}, want [{G}·H, H] for cell {cell!r}")
@@ -167,9 +178,14 @@ def _check_sequence(
     T, B = rows.shape[:2] if row_index is None else row_index.shape
     check_optional("bias_hn", bias_hn, [H], dtype, device)
     check_optional("h_0", h_0, [B, H], dtype, device)
-    check_optional("c_0", c_0, [B, H], dtype, device)
+    check_optional("c_0", c_0, [B, H], (_computed(weight_hh.dtype),), device)
     check_optional("reset", reset, [T, B], (torch.bool,), device)
     check_optional("lengths", lengths, [B], (torch.int64,), device)
+
+
+def _computed(dtype: torch.dtype) -> torch.dtype:
+    """What cells are computed in."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def _check_values(rows: Tensor, row_index: Tensor | None, lengths: Tensor | None) -> None:
@@ -244,6 +260,8 @@ class _Recurrence(torch.autograd.Function):
 
 
 if native.available:
+    for _op in (recurrence_cuda.recurrence_forward, recurrence_cuda.recurrence_backward):
+        torch.library.impl(f"pyagent::{_op.__name__}", "CUDA")(_op)
 
     @torch.library.register_fake("pyagent::recurrence_forward")
     def _(rows, row_index, weight_hh, bias_hn, h_0, c_0, reset, lengths, cell, save, split=False):  # noqa: ANN001, ANN202
@@ -254,9 +272,9 @@ if native.available:
         return (
             rows.new_empty(T, B, H),
             rows.new_empty(B, H),
-            rows.new_empty(B, H) if lstm else rows.new_empty(0),
+            rows.new_empty((B, H) if lstm else 0, dtype=_computed(rows.dtype)),
             rows.new_empty(T, B, 4 * H) if save and gated else rows.new_empty(0),
-            rows.new_empty(T, B, H) if save and lstm else rows.new_empty(0),
+            rows.new_empty((T, B, H) if save and lstm else 0, dtype=_computed(rows.dtype)),
         )
 
     @torch.library.register_fake("pyagent::recurrence_backward")
@@ -290,5 +308,5 @@ if native.available:
             output.new_empty((width, H) if need_weight else 0),
             output.new_empty(H if need_weight and CELLS[cell] == "gru" else 0),
             output.new_empty((B, H) if need_state else 0),
-            output.new_empty((B, H) if need_state and CELLS[cell] == "lstm" else 0),
+            output.new_empty((B, H) if need_state and CELLS[cell] == "lstm" else 0, dtype=_computed(output.dtype)),
         )

@@ -15,6 +15,9 @@ On AMX `torch.set_float32_matmul_precision("high")`, or "medium", lets products 
 about 2^-16; all else stays float32. The backward pass does as its forward pass did. Elsewhere that setting changes no
 bit.
 
+On CUDA the input projection is torch's product: of the whole table where that has no more rows than the batch has
+tokens, else of every token, so that nothing waits for the device; and the gates are always kept.
+
 With `checkpoint_every` = K the gates are not kept: the backward pass makes them again, K steps at a time, from the
 outputs and (LSTM) from the cells before every K-th step. Chen et al. 2016, "Training deep nets with sublinear memory
 cost", https://arxiv.org/abs/1604.06174
@@ -33,6 +36,7 @@ from pyagent.ops.checks import check_optional, check_range, check_size, check_te
 from pyagent.ops.distinct_tokens import distinct_tokens, distinct_tokens_reference
 from pyagent.ops.linear import autocast, linear_reference, may_split
 from pyagent.ops.recurrence import CELLS, FLOATS, GATES, check_cell, recurrence_reference
+from pyagent.ops.recurrent_layer_cuda import recurrent_layer_cuda, split_biases
 
 DTYPES = (*FLOATS, torch.bfloat16)
 _NUMBER = {cell: number for number, cell in enumerate(CELLS)}
@@ -57,8 +61,8 @@ def recurrent_layer(
     """Run a layer over a sequence.
 
     Args:
-        input: `[T, B, E]`, float32, float64 or bfloat16; under `torch.autocast("cpu", torch.bfloat16)` float32 tensors
-            are taken as bfloat16. Or with `embedding` token ids `[T, B]`, int64 in [0, V).
+        input: `[T, B, E]`, float32, float64 or bfloat16; under `torch.autocast` to bfloat16 float32 tensors are taken
+            as bfloat16. Or with `embedding` token ids `[T, B]`, int64 in [0, V).
         embedding: `[V, E]`, or None.
         weight_ih: `[G·H, E]`.
         weight_hh: `[G·H, H]`.
@@ -74,9 +78,14 @@ def recurrent_layer(
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype or cell.
-        IndexError: a token outside the vocabulary, a length outside 0…T, a padding_idx outside the vocabulary.
+        IndexError: a token outside the vocabulary, a length outside 0…T, a padding_idx outside the vocabulary. On CUDA
+            the first two make NaN instead, and `pyagent.cuda.check()` raises.
         NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
     """
+    if isinstance(weight_hh, Tensor) and weight_hh.is_cuda:
+        tensors = (input, embedding, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, reset, lengths)
+        _check_layer(*tensors, cell, checkpoint_every, padding_idx)
+        return recurrent_layer_cuda(*tensors, cell=cell, padding_idx=padding_idx)
     if torch.is_autocast_enabled("cpu") and isinstance(weight_hh, Tensor) and weight_hh.is_cpu:
         if embedding is not None:
             input, embedding, padding_idx = _distinct_embeddings(input, embedding, padding_idx)
@@ -130,13 +139,7 @@ def recurrent_layer_reference(
     padding_idx: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """`recurrent_layer` from the references of its parts."""
-    bias, bias_hn = bias_ih, None
-    if bias_hh is not None:
-        joined = bias_hh
-        if cell == "gru":
-            H = weight_hh.shape[1]
-            joined, bias_hn = torch.cat((bias_hh[: 2 * H], bias_hh.new_zeros(H))), bias_hh[2 * H :]
-        bias = joined if bias_ih is None else bias_ih + joined
+    bias, bias_hn = split_biases(bias_ih, bias_hh, weight_hh, cell)
     inputs, row_index = input, None
     if embedding is not None:
         ids, row_index = distinct_tokens_reference(input, embedding.shape[0])
@@ -174,7 +177,8 @@ def _check_layer(
     else:
         check_tensor("embedding", embedding, ["V", E], dtype, device)
         check_tensor("input", input, ["T", "B"], (torch.int64,), device)
-        check_range("input", input, 0, embedding.shape[0])
+        if device.type != "cuda":
+            check_range("input", input, 0, embedding.shape[0])
         if padding_idx is not None and not 0 <= padding_idx < embedding.shape[0]:
             raise IndexError(f"padding_idx: got {padding_idx}, want 0 to {embedding.shape[0] - 1}")
     T, B = input.shape[:2]
@@ -185,7 +189,8 @@ def _check_layer(
     check_optional("c_0", c_0, [B, H], computed, device)
     check_optional("reset", reset, [T, B], (torch.bool,), device)
     check_optional("lengths", lengths, [B], (torch.int64,), device)
-    check_range("lengths", lengths, 0, T + 1)
+    if device.type != "cuda":  # a kernel looks at them there, which takes no waiting
+        check_range("lengths", lengths, 0, T + 1)
 
 
 class _RecurrentLayer(torch.autograd.Function):
