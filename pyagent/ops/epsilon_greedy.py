@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyagent import native
 from pyagent.ops.checks import check_choices, check_optional, check_tensor, one_device
+from pyagent.ops.triton_kernels import compiled_for, register
 
 FLOATS = (torch.float32, torch.float64)
 INFINITY = float("inf")
@@ -45,7 +46,7 @@ def epsilon_greedy(
     by_row = epsilon.detach().expand(rows).reshape(-1).double() if isinstance(epsilon, Tensor) else None
     number = 0.0 if isinstance(epsilon, Tensor) else epsilon
     uniform = torch.rand(flat_q.shape[0], 2, dtype=torch.float64, device=q.device, generator=generator)
-    choose = torch.ops.pyagent.epsilon_greedy.default if _compiled(q) else epsilon_greedy_reference
+    choose = torch.ops.pyagent.epsilon_greedy.default if compiled_for(q) else epsilon_greedy_reference
     try:
         return choose(flat_q, number, by_row, uniform, flat_mask).view(rows)
     except RuntimeError:
@@ -67,10 +68,6 @@ def epsilon_greedy_reference(
     return any_of_them.where(uniform[:, 0] < (epsilon if epsilon_of_row is None else epsilon_of_row), greedy)
 
 
-def _compiled(q: Tensor) -> bool:
-    return native.available and q.is_cpu
-
-
 def _check(q: Tensor, epsilon: float | Tensor, mask: Tensor | None) -> None:
     check_tensor("q", q, [*["…"] * (q.dim() - 1 if isinstance(q, Tensor) else 0), "A"], FLOATS)
     check_optional("mask", mask, list(q.shape), (torch.bool,), q.device)
@@ -84,11 +81,12 @@ def _check(q: Tensor, epsilon: float | Tensor, mask: Tensor | None) -> None:
         size not in (1, wanted) for size, wanted in zip(epsilon.shape[::-1], rows[::-1], strict=False)
     ):
         raise ValueError(f"epsilon: got shape {tuple(epsilon.shape)}, want one that broadcasts to {tuple(rows)}")
-    if not ((epsilon >= 0) & (epsilon <= 1)).all():
+    if not q.is_cuda and not ((epsilon >= 0) & (epsilon <= 1)).all():  # there it would wait for the device
         raise ValueError("epsilon: got a number that is not in [0, 1]")
 
 
 if native.available:
+    register("epsilon_greedy")
 
     @torch.library.register_fake("pyagent::epsilon_greedy")
     def _(q: Tensor, epsilon: float, epsilon_of_row: Tensor | None, uniform: Tensor, mask: Tensor | None) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pyagent import native
 from pyagent.ops.checks import check_choices, check_optional, check_tensor, one_device
+from pyagent.ops.triton_kernels import compiled_for, register
 
 FLOATS = (torch.float32, torch.float64)
 INFINITY = float("inf")
@@ -64,8 +65,7 @@ def sample_categorical(
     flat = logits.detach().reshape(-1, A) if A else logits.new_empty(torch.Size(rows).numel(), 0)
     flat_mask = None if mask is None else mask.reshape(flat.shape)
     uniform = torch.rand(flat.shape[0], dtype=torch.float64, device=logits.device, generator=generator)
-    compiled = native.available and logits.is_cpu
-    draw = torch.ops.pyagent.sample_categorical.default if compiled else sample_categorical_reference
+    draw = torch.ops.pyagent.sample_categorical.default if compiled_for(logits) else sample_categorical_reference
     try:
         return draw(flat, uniform, temperature, top_k, top_p, flat_mask).view(rows)
     except RuntimeError:
@@ -93,6 +93,7 @@ def sample_categorical_reference(
 
 
 if native.available:
+    register("sample_categorical")
 
     @torch.library.register_fake("pyagent::sample_categorical")
     def _(

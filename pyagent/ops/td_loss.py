@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
+from pyagent.ops.triton_kernels import compiled_for, register
 from pyagent.ops.value_rescaling import signed_hyperbolic, signed_parabolic
 
 FLOATS = (torch.float32, torch.float64)
@@ -131,7 +132,7 @@ def bootstrap_value(q_t: Tensor, q_t_selector: Tensor | None = None, *, rescale_
     check_tensor("q_t", q_t, ["T", "B", "A"], FLOATS)
     check_optional("q_t_selector", q_t_selector, list(q_t.shape), (q_t.dtype,), q_t.device)
     _check_actions("q_t", q_t)
-    if native.available and q_t.is_cpu:
+    if compiled_for(q_t):
         return torch.ops.pyagent.bootstrap_value.default(*arguments)
     return bootstrap_value_reference(*arguments)
 
@@ -227,7 +228,7 @@ def _loss(
 
 
 def _compiled(q_tm1: Tensor) -> bool:
-    return native.available and isinstance(q_tm1, Tensor) and q_tm1.is_cpu
+    return isinstance(q_tm1, Tensor) and compiled_for(q_tm1)
 
 
 def _check(
@@ -300,6 +301,8 @@ class _Loss(torch.autograd.Function):
 if native.available:
     _forward = torch.ops.pyagent.td_loss_forward.default
     _backward = torch.ops.pyagent.td_loss_backward.default
+    for _op in ("td_loss_forward", "td_loss_backward", "bootstrap_value"):
+        register(_op, "td_loss")
 
     @torch.library.register_fake("pyagent::td_loss_forward")
     def _(  # noqa: ANN202
