@@ -19,6 +19,7 @@ from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, one_device
 from pyagent.ops.linear import linear_reference
 from pyagent.ops.recurrence import CELLS, FLOATS, GATES, recurrence_reference
+from pyagent.ops.triton_kernels import compiled_for, register
 
 TOKENS = (torch.int32, torch.int64)
 
@@ -62,7 +63,7 @@ def recurrence_step(
 
     Raises:
         ValueError, TypeError: a wrong shape, device or dtype.
-        IndexError: a token outside the table.
+        IndexError: a token outside the table. On CUDA its lane becomes NaN, and `pyagent.cuda.check()` raises.
     """
     # A step takes microseconds: plain tensors go past the dispatcher, and what is wrong with them is found out after.
     if _direct is not None and not torch.compiler.is_compiling():
@@ -71,7 +72,7 @@ def recurrence_step(
             return results
     with torch.no_grad():
         try:
-            if native.available and input.is_cpu:
+            if compiled_for(input):
                 output, h_n, c_n = _step(input, h, c, reset, *weights)
                 return output, h_n, c_n if CELLS[weights.cell] == "lstm" else None
         except (RuntimeError, AttributeError):
@@ -161,6 +162,7 @@ if native.core is not None:
     _step = torch.ops.pyagent.recurrence_step.default
     _pack = torch.ops.pyagent.recurrence_step_pack.default
     _packed_size = native.core.packed_size
+    register("recurrence_step")
 
     @torch.library.register_fake("pyagent::recurrence_step")
     def _(input, h, c, reset, table, layers, cell, hidden_size, projected, packed):  # noqa: ANN001, ANN202
