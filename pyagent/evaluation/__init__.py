@@ -16,7 +16,8 @@ from pyagent.evaluation.intervals import (
 )
 from pyagent.evaluation.plot import plot_learning_curve
 from pyagent.evaluation.policy import evaluate_policy
-from pyagent.evaluation.seeds import Predictor, RandomPolicy, evaluate_seeds
+from pyagent.evaluation.predictor import Predictor
+from pyagent.evaluation.seeds import RandomPolicy, evaluate_seeds
 from pyagent.evaluation.statistics import EpisodeStatistics
 from pyagent.evaluation.table import evaluation_table, markdown_table
 

@@ -8,6 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from numpy.typing import NDArray
+
+from pyagent.agents.action_masks import checked_mask, mask_length
 
 
 class Lanes:
@@ -35,14 +38,17 @@ class Lanes:
         self.action_space = first.action_space
         self._actions_space = batch_space(first.action_space, len(envs))
         self._current: list[Any] = [None] * len(envs)
+        self._infos: list[dict[str, Any]] = [{} for _ in envs]
+        self._mask_length = mask_length(first.action_space)
+        self._has_method = [env.has_wrapper_attr("action_masks") for env in envs]
 
     def __len__(self) -> int:
         return len(self.envs)
 
     def reset(self, lane: int, seed: int | None = None) -> dict[str, Any]:
         """Start a new episode in one lane and return its info."""
-        self._current[lane], info = self.envs[lane].reset(seed=seed)
-        return info
+        self._current[lane], self._infos[lane] = self.envs[lane].reset(seed=seed)
+        return self._infos[lane]
 
     def observations(self) -> Any:
         """The lanes' current observations as one batch, laid out as gymnasium's vector environments do."""
@@ -57,5 +63,26 @@ class Lanes:
         results: dict[int, tuple[float, bool, dict[str, Any]]] = {}
         for lane in lanes:
             self._current[lane], reward, terminated, truncated, info = self.envs[lane].step(split[lane])
+            self._infos[lane] = info
             results[lane] = (float(reward), bool(terminated or truncated), info)
         return results
+
+    def action_masks(self, lanes: Iterable[int]) -> NDArray[np.bool_] | None:
+        """What the chosen lanes' environments allow now, bool [B, A]; None where none of them tells, or the actions are
+        not discrete. In the other lanes, and where an environment tells nothing, everything is allowed.
+
+        Raises:
+            ValueError: a mask of another length, or one that allows nothing; the environment is named.
+        """
+        told = {lane: mask for lane in lanes if (mask := self._told_mask(lane)) is not None}
+        if not told or self._mask_length is None:
+            return None
+        masks = np.ones((len(self), self._mask_length), dtype=np.bool_)
+        for lane, mask in told.items():
+            masks[lane] = checked_mask(mask, self._mask_length, lane)
+        return masks
+
+    def _told_mask(self, lane: int) -> Any:
+        """By info, or else by a method."""
+        env, mask = self.envs[lane], self._infos[lane].get("action_mask")
+        return env.get_wrapper_attr("action_masks")() if mask is None and self._has_method[lane] else mask

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from pyagent.evaluation.lanes import Lanes
+from pyagent.evaluation.predictor import Predictor, acting, predict, takes_masks
 from pyagent.evaluation.statistics import EpisodeStatistics
-
-
-class Predictor(Protocol):
-    """What can be evaluated: our learners and agents, and Stable-Baselines3 models."""
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
-        """Actions for a batch of observations, and the memory to hand back with the next batch."""
-        ...
-
-
-def acting(model: Predictor) -> AbstractContextManager[object]:
-    """What to predict inside of: a model that can is frozen, as its weights stay as they are."""
-    frozen: Callable[[], AbstractContextManager[object]] | None = getattr(model, "frozen", None)
-    return nullcontext() if frozen is None else frozen()
 
 
 class RandomPolicy:
@@ -72,14 +56,16 @@ def evaluate_seeds(
 
     Args:
         model: anything with Stable-Baselines3's `predict`; called with the batch of all lanes, its state carried
-            along, `episode_start` marking the lanes that begin.
+            along, `episode_start` marking the lanes that begin, and with the action masks that the environments tell
+            if it takes any.
         env: a gymnasium id, or a function that makes one plain environment.
         seeds: distinct seeds, each handed to `env.reset(seed=…)`.
         deterministic: passed on to `predict`.
         on_episode: called with the number of finished episodes whenever one ends.
 
     Raises:
-        ValueError: no seeds, negative or repeated seeds, or `num_envs` below 1.
+        ValueError: no seeds, negative or repeated seeds, `num_envs` below 1, or an action mask of another length or one
+            that allows nothing.
     """
     names = _checked_seeds(seeds)
     if num_envs < 1:
@@ -107,10 +93,10 @@ def _play(
         lanes.reset(lane, seeds[index])
     started, finished, state = len(lanes), 0, None
     episode_start = np.ones(len(lanes), dtype=np.bool_)
+    masked = takes_masks(model)
     while episode_of:
-        actions, state = model.predict(
-            lanes.observations(), state=state, episode_start=episode_start, deterministic=deterministic
-        )
+        masks = lanes.action_masks(episode_of) if masked else None
+        actions, state = predict(model, lanes.observations(), state, episode_start, deterministic, masks)
         episode_start = np.zeros(len(lanes), dtype=np.bool_)
         for lane, (reward, over, info) in lanes.step(actions, list(episode_of)).items():
             index = episode_of[lane]
