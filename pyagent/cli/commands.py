@@ -133,15 +133,23 @@ def labels(
 def tasks() -> None:
     """List the environments an agent can be trained on."""
     with _plain_errors():
-        from pyagent.envs import tasks as all_tasks
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for header in ("task", "mission", "distractors", "steps at most"):
-        table.add_column(header, justify="right" if header == "steps at most" else "left", no_wrap=header != "mission")
-    for task in all_tasks():
-        table.add_row(task.id, task.description, "yes" if task.distractors else "no", str(task.max_steps))
-    Console().print(table)
+        from pyagent.envs import games
+        from pyagent.envs import tasks as levels
+        from pyagent.envs.games import MAX_STEPS
+    console = Console()
+    _print_table(
+        console,
+        ("task", "mission", "distractors", "steps at most"),
+        [(task.id, task.description, "yes" if task.distractors else "no", str(task.max_steps)) for task in levels()],
+    )
+    console.print(
+        "\nGames for the learners, not for `pyagent train`: pip install 'pyagent[textworld]'.\n", markup=False
+    )
+    _print_table(
+        console,
+        ("game", "what there is to do", "steps at most"),
+        [(game.id, game.description, str(MAX_STEPS)) for game in games()],
+    )
 
 
 @app.command()
@@ -150,6 +158,18 @@ def info() -> None:
     from pyagent.info import report
 
     typer.echo(report())
+
+
+def _print_table(console: Console, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """The second column, which describes, is the one that wraps; numbers of steps are aligned."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="right" if header == "steps at most" else "left", no_wrap=number != 1)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 @contextmanager

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import gymnasium
 
+MAX_STEPS = 100
+"""commands after which an episode is truncated: the package's own limit"""
+
 
 @dataclass(frozen=True)
 class Game:

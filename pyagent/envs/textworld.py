@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from pyagent.envs.games import find_game
+from pyagent.envs.games import MAX_STEPS, find_game
 from pyagent.envs.java import java_machine
 from pyagent.text.choices import with_choices
 
@@ -52,7 +52,7 @@ class TextWorldGame(gymnasium.Env[str, Any]):
         fold: which of the package's sets of 1,000 games is played. Seed s plays the (s mod 1000)-th game of the fold,
             so that the fold's official seeds (train 0…999, dev 10000…10999, test 20000…20999) are themselves.
         seeds: each `reset` without a seed takes the next; with None it draws a game of the fold.
-        max_steps: commands of an episode; 100 is the package's own limit.
+        max_steps: commands of an episode.
         gold_path: makes `gold_path` known for every game.
 
     Raises:
@@ -69,7 +69,7 @@ class TextWorldGame(gymnasium.Env[str, Any]):
         *,
         fold: Fold = "train",
         seeds: Iterable[int] | None = None,
-        max_steps: int = 100,
+        max_steps: int = MAX_STEPS,
         gold_path: bool = False,
     ) -> None:
         if fold not in get_args(Fold):

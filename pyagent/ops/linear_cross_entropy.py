@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
+from pyagent.ops.triton_kernels import compiled_for, register
 
 FLOATS = (torch.float32, torch.float64)
 REDUCTIONS = ("none", "mean", "sum")
@@ -37,7 +38,7 @@ def linear_cross_entropy(
     """Cross-entropy of `input · linear_weightᵀ + linear_bias` against `target`.
 
     Args:
-        input: `[…, H]`, float32 or float64.
+        input: `[…, H]`, float32 or float64, on CUDA also bfloat16.
         linear_weight: `[V, H]`.
         target: `[…]` int64 in [0, V), or `ignore_index`: such a row contributes nothing and costs nothing, whatever
             its input.
@@ -56,7 +57,7 @@ def linear_cross_entropy(
         NotImplementedError: under `torch.func` transforms or forward-mode differentiation.
     """
     _check(input, linear_weight, target, linear_bias, ignore_index, reduction)
-    if not native.available or not input.is_cpu:
+    if not compiled_for(input):
         _check_target(target, linear_weight, ignore_index)
         return linear_cross_entropy_reference(
             input, linear_weight, target, linear_bias=linear_bias, ignore_index=ignore_index, reduction=reduction
@@ -103,7 +104,9 @@ def _check(
     ignore_index: int,
     reduction: str,
 ) -> None:
-    check_tensor("linear_weight", linear_weight, ["V", "H"], FLOATS)
+    on_cuda = isinstance(linear_weight, Tensor) and linear_weight.is_cuda
+    dtypes = (*FLOATS, torch.bfloat16) if on_cuda else FLOATS
+    check_tensor("linear_weight", linear_weight, ["V", "H"], dtypes)
     V, H = linear_weight.shape
     dtype, device = (linear_weight.dtype,), linear_weight.device
     check_tensor("input", input, [*["…"] * (input.dim() - 1 if isinstance(input, Tensor) else 0), H], dtype, device)
@@ -186,6 +189,8 @@ class _Losses(torch.autograd.Function):
 if native.available:
     _forward = torch.ops.pyagent.linear_cross_entropy_forward.default
     _backward = torch.ops.pyagent.linear_cross_entropy_backward.default
+    for _op in ("linear_cross_entropy_forward", "linear_cross_entropy_backward"):
+        register(_op, "linear_cross_entropy")
 
     def _new_grads(
         input: Tensor, linear_weight: Tensor, linear_bias: Tensor | None, needed: tuple[bool, bool, bool]
