@@ -1,4 +1,4 @@
-"""The CUDA recurrence of every cell, type, size and plan, under one schedule of its threads. Too long for sanitizers:
+"""The CUDA recurrence with any arguments, under one schedule of its threads. Too long for sanitizers:
 test_sanitizers.py takes the modules that assign SOURCES."""
 
 import numpy as np
@@ -51,3 +51,22 @@ def test_without_gradients_of_the_initial_state(device, cell, dtype):
 def test_more_steps_with_wide_lanes(device, cell, dtype):
     case = Case(cell, dtype, T=20, B=70, H=24)
     check(case, run(device, case, lanes=64))
+
+
+@pytest.mark.parametrize("name", ["rows", "weight_hh", "h_0"])
+def test_nan_in_nan_out(device, cell, dtype, name):
+    case = Case(cell, dtype, T=4, B=9, H=9)
+    getattr(case, name)[1, 2] = np.nan
+    got = run(device, case)
+    assert np.isnan(got["output"]).any()
+    # Gradients through such a weight are NaN also where nothing flows: zero times NaN.
+    check(case, got, but=["grad_gates", "grad_h_0", "grad_c_0"] if name == "weight_hh" else [])
+
+
+def test_a_length_out_of_range_of_no_steps(device, cell, dtype):
+    case = Case(cell, dtype, T=0, B=3, H=5)
+    case.lengths[1] = 1
+    got = run(device, case)
+    check(case, got)
+    assert np.isnan(got["h_n"][1]).all()
+    assert got["out_of_range"] == 1
