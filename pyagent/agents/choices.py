@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyagent.agents.drawing import draw
+
 FORBIDDEN = -1e8
 """score of an action that is not allowed: its probability is 0, and 0 · score is still 0"""
 
@@ -59,7 +61,7 @@ class Choices:
     def sample(self, log_probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Actions drawn from [B, ΣA] by a CPU generator: int64 [B] or [B, n]."""
         parts = self._split(log_probabilities.exp().cpu())
-        drawn = torch.cat([torch.multinomial(part, 1, generator=generator) for part in parts], -1)
+        drawn = torch.stack([draw(part, generator) for part in parts], -1)
         return self._shaped(drawn).to(log_probabilities.device)
 
     def best(self, scores: Tensor) -> Tensor:

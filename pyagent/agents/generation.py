@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pyagent.agents.drawing import draw
 from pyagent.nn import EmbeddingGRU
 
 
@@ -108,10 +109,7 @@ class Generation(nn.Module):
         output, memory = state, state[None].contiguous()
         for _ in range(max_words):
             scores = self.word_head(output)
-            if deterministic:
-                words = scores.argmax(-1)
-            else:
-                words = torch.multinomial((scores / temperature).softmax(-1), 1, generator=generator)[:, 0]
+            words = scores.argmax(-1) if deterministic else draw((scores / temperature).softmax(-1), generator)
             going = going & (words != self.eos_id)
             for lane in going.nonzero()[:, 0].tolist():
                 said[lane].append(int(words[lane]))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.agents.agent_folder import action_ids, load_agent, save_agent
+from pyagent.agents.drawing import draw
 from pyagent.nn import EmbeddingGRU, EmbeddingLSTM, EmbeddingRNN
 from pyagent.nn.recurrent import State
 from pyagent.ops import linear_cross_entropy
@@ -294,7 +295,7 @@ def _choose(scores: Tensor, deterministic: bool, generator: torch.Generator | No
     """int64 [B] of scores [B, N]."""
     if deterministic:
         return scores.argmax(-1)
-    return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
+    return draw(scores.softmax(-1), generator)
 
 
 def _where(lanes: Tensor, there: State, elsewhere: State) -> State:

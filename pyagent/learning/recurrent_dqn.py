@@ -20,8 +20,9 @@ from pyagent.learning.playing import PlayingLearner, Schedule
 from pyagent.learning.reward_scale import RewardScale
 from pyagent.learning.seeding import torch_seed
 from pyagent.learning.sequence_collector import SequenceCollector
+from pyagent.learning.sequence_loss import sequence_loss, values_after_burn_in
 from pyagent.learning.vector_env import new_tokenizer, reset_seed, vector_env
-from pyagent.ops import bootstrap_value, epsilon_greedy, n_step_returns, td_loss
+from pyagent.ops import epsilon_greedy
 from pyagent.replay import SequenceBatch, SequenceReplay
 from pyagent.text import Tokenizer
 
@@ -30,13 +31,9 @@ class RecurrentDQN(PlayingLearner):
     """Learns action values from replayed sequences that begin with the core's state of when they were played (R2D2).
 
     A sequence is `burn_in` steps that only bring the stored state up to date, then `sequence_length` steps to learn
-    from, then `n_step` more to bootstrap from. With the target network Q⁻ and h(x) = sign(x)(√(|x|+1) − 1) + εx,
-
-        y_t = h(r_t + γ r_{t+1} + … + γ^{n−1} r_{t+n−1} + γ^n h⁻¹(Q⁻(s_{t+n}, argmax_a Q(s_{t+n}, a))))
-        loss = mean w · huber(y_t − Q(s_t, a_t))
-
-    cut where an episode ends: a terminated one is worth nothing more, a truncated one the value of its last
-    observation. `sequence_length` 1, `burn_in` 0 and `cell` ``"none"`` make the plain DQN.
+    from, then `n_step` more to bootstrap from; `pyagent.learning.sequence_loss` has the equations. A terminated episode
+    is worth nothing more, a truncated one the value of its last observation. `sequence_length` 1, `burn_in` 0 and `cell`
+    ``"none"`` make the plain DQN.
 
     Every `learn` starts new episodes whose levels and choices follow from `seed` and `num_timesteps`; so saving,
     loading and learning equals learning straight on, call for call.
@@ -58,7 +55,7 @@ class RecurrentDQN(PlayingLearner):
         dueling: value and advantage streams.
         prioritized: sample by priority (exponent `alpha`; `beta` corrects for it, and rises to 1 with the schedule).
         normalize_rewards: divide rewards by the spread of the returns seen so far, when they are learned from.
-        rescale_epsilon: ε of h; None leaves out h.
+        rescale_epsilon: ε of the value rescaling h; None leaves out h.
         schedule_timesteps: timesteps over which schedules run down; None: those of each `learn`.
         cell: ``"lstm"``, ``"gru"``, ``"rnn"`` or ``"none"``; `hidden_size` and `num_layers` are its size.
         net_arch: widths of the layers above the core.
@@ -246,31 +243,30 @@ class RecurrentDQN(PlayingLearner):
 
     def loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """The loss of replayed sequences, and the errors [sequence_length, n] behind it."""
-        device = self.agent.device
-        fields = {name: torch.from_numpy(value).to(device) for name, value in batch.fields.items() if "." not in name}
-        reset, valid = (torch.from_numpy(x).to(device) for x in (batch.reset, batch.valid))
-        L, n = self.sequence_length, self.burn_in
-        reward, action, terminated = (fields[name][n:] for name in ("reward", "action", "terminated"))
+        device, learned = self.agent.device, slice(self.burn_in, None)
+        arrays = {name: value[learned] for name, value in batch.fields.items() if "." not in name}
+        arrays |= {"valid": batch.valid[learned], "weights": batch.weights}
+        fields = {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
         if self.reward_scale is not None:
-            reward = reward / self.reward_scale.deviation
-        q, q_target = self._values(batch, reset)
-        mask = fields.get("mask")
-        chooser = q.detach()
-        if mask is not None:
-            chooser = chooser.masked_fill(~mask[n:], -torch.inf)
-        if not self.double:
-            chooser = q_target if mask is None else q_target.masked_fill(~mask[n:], -torch.inf)
-        value = bootstrap_value(q_target, chooser, rescale_epsilon=self.rescale_epsilon)
-        valid = valid[n:]
-        # A step that was not valid stands for what its observation is worth, and nothing follows it.
-        r_t = torch.where(valid, reward, value)[:-1]
-        discount_t = (self.gamma * (valid & ~terminated)).to(r_t.dtype)[:-1]
-        target = n_step_returns(r_t, discount_t, value[1:].contiguous(), self.n_step)[:L]
-        weights = torch.from_numpy(batch.weights).to(device) * valid[:L]
-        loss, td_error = td_loss(
-            q[:L], action[:L], target, weights=weights, huber_delta=1.0, rescale_epsilon=self.rescale_epsilon
+            fields["reward"] = fields["reward"] / self.reward_scale.deviation
+        q, q_target = self.values(batch)
+        return sequence_loss(
+            q,
+            q_target,
+            n_step=self.n_step,
+            gamma=self.gamma,
+            double=self.double,
+            rescale_epsilon=self.rescale_epsilon,
+            **fields,
         )
-        return loss, td_error
+
+    def values(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Action values [sequence_length + n_step, n, A] after the burn-in, with gradient, and the target network's."""
+        turns = self.collector.stored.turns(batch.fields)
+        reset, *state = (torch.from_numpy(part).to(self.agent.device) for part in (batch.reset, *batch.state))
+        q = values_after_burn_in(self.agent, turns, tuple(state), reset, self.burn_in)
+        with torch.no_grad():
+            return q, values_after_burn_in(self.target, turns, tuple(state), reset, self.burn_in)
 
     def predict(
         self,
@@ -337,22 +333,6 @@ class RecurrentDQN(PlayingLearner):
         self.replay.update_priorities(batch.ids, td_error.cpu().numpy(), batch.valid[learned])
         self.num_updates += 1
         return loss.detach()
-
-    def _values(self, batch: SequenceBatch, reset: Tensor) -> tuple[Tensor, Tensor]:
-        """Action values [L + n_step, n, A] after the burn-in, with gradient, and the target network's."""
-        turns, n = self.collector.stored.turns(batch.fields), self.burn_in
-        state = tuple(torch.from_numpy(part).to(reset.device) for part in batch.state)
-        values = []
-        for agent in (self.agent, self.target):
-            with torch.set_grad_enabled(agent is self.agent):
-                read = agent.understanding(turns)
-                read = read.view(*reset.shape, *read.shape[1:])
-                start: Any = state if len(state) > 1 else state[0] if state else None
-                if n:
-                    with torch.no_grad():
-                        _, start = agent.state_tracking(read[:n], start, reset=reset[:n])
-                values.append(agent(read[n:], start, reset[n:])[0])
-        return values[0], values[1]
 
     def _update_target(self) -> None:
         if self.num_timesteps - self._target_updated_at < self.target_update_interval:

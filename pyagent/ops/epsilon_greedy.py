@@ -30,7 +30,7 @@ def epsilon_greedy(
         q: action values `[…, A]`, float32 or float64; those of actions that are not allowed are never looked at.
         epsilon: in [0, 1]; a number, or a tensor that broadcasts to `[…]`, such as `[B]` for `[B, A]` or `[T, B, A]`.
         mask: bool `[…, A]`, True where an action is allowed; None: all are.
-        generator: of q's device; None: torch's own.
+        generator: of any device; None: torch's own.
 
     Returns:
         actions, int64 `[…]`, the same on every processor and for any number of threads.
@@ -45,7 +45,8 @@ def epsilon_greedy(
     flat_mask = None if mask is None else mask.reshape(flat_q.shape)
     by_row = epsilon.detach().expand(rows).reshape(-1).double() if isinstance(epsilon, Tensor) else None
     number = 0.0 if isinstance(epsilon, Tensor) else epsilon
-    uniform = torch.rand(flat_q.shape[0], 2, dtype=torch.float64, device=q.device, generator=generator)
+    drawn_on = q.device if generator is None else generator.device
+    uniform = torch.rand(flat_q.shape[0], 2, dtype=torch.float64, device=drawn_on, generator=generator).to(q.device)
     choose = torch.ops.pyagent.epsilon_greedy.default if compiled_for(q) else epsilon_greedy_reference
     try:
         return choose(flat_q, number, by_row, uniform, flat_mask).view(rows)

@@ -43,7 +43,7 @@ def sample_categorical(
         top_k: at least 1; None: all.
         top_p: in (0, 1]; None: all.
         mask: bool `[…, A]`, True where an action is allowed; None: all are.
-        generator: of the logits' device; None: torch's own.
+        generator: of any device; None: torch's own.
 
     Returns:
         actions, int64 `[…]`, the same on every processor and for any number of threads: exponentials are made by one
@@ -64,7 +64,8 @@ def sample_categorical(
     *rows, A = logits.shape
     flat = logits.detach().reshape(-1, A) if A else logits.new_empty(torch.Size(rows).numel(), 0)
     flat_mask = None if mask is None else mask.reshape(flat.shape)
-    uniform = torch.rand(flat.shape[0], dtype=torch.float64, device=logits.device, generator=generator)
+    drawn_on = logits.device if generator is None else generator.device
+    uniform = torch.rand(flat.shape[0], dtype=torch.float64, device=drawn_on, generator=generator).to(logits.device)
     draw = torch.ops.pyagent.sample_categorical.default if compiled_for(logits) else sample_categorical_reference
     try:
         return draw(flat, uniform, temperature, top_k, top_p, flat_mask).view(rows)
