@@ -121,7 +121,8 @@ class Learner(ABC, Generic[AgentType]):
             self.logger.dump(self.first_step + self.num_timesteps)
 
     def save(self, path: str | Path) -> None:
-        """Writes the agent and all that learning needs to go on into the folder `path`."""
+        """Writes the agent and all that learning needs to go on into the folder `path`, made if it is not there."""
+        Path(path).mkdir(parents=True, exist_ok=True)
         save = getattr(self.agent, "save", None)
         if callable(save):  # other agents follow from the environment and the settings
             save(path)

@@ -31,7 +31,7 @@ def test_on_policy_learners_learn_the_same_twice(learner, cell):
 
 
 def test_recurrent_dqn_learns_and_is_evaluated():
-    model = pyagent.RecurrentDQN("CartPole-v1", learning_starts=128, buffer_size=1024, **SMALL).learn(512)
+    model = pyagent.RecurrentDQN("CartPole-v1", learning_starts=128, buffer_size=4096, **SMALL).learn(512)
     mean, _ = pyagent.evaluate_policy(model, gymnasium.make("CartPole-v1"), n_eval_episodes=2)
     assert mean > 0
 

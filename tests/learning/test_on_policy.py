@@ -141,9 +141,9 @@ def test_scaled_rewards_are_divided_by_the_spread_of_returns():
 def test_saving_and_loading_goes_on_as_if_nothing_had_happened(kind, keywords, tmp_path):
     settings = SMALL | keywords | {"num_envs": 4, "normalize_observations": True, "normalize_rewards": True}
     straight = kind("CartPole-v1", **settings)
-    straight.learn(64).save(tmp_path)
+    straight.learn(64).save(tmp_path / "new" / "folder")
     straight.learn(64)
-    resumed = kind.load(tmp_path).learn(64)
+    resumed = kind.load(tmp_path / "new" / "folder").learn(64)
     assert resumed.num_timesteps == straight.num_timesteps
     for name, weight in straight.agent.state_dict().items():
         assert torch.equal(weight, resumed.agent.state_dict()[name]), name
