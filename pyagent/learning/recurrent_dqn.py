@@ -32,8 +32,8 @@ class RecurrentDQN(PlayingLearner):
 
     A sequence is `burn_in` steps that only bring the stored state up to date, then `sequence_length` steps to learn
     from, then `n_step` more to bootstrap from; `pyagent.learning.sequence_loss` has the equations. A terminated episode
-    is worth nothing more, a truncated one the value of its last observation. `sequence_length` 1, `burn_in` 0 and `cell`
-    ``"none"`` make the plain DQN.
+    is worth nothing more, a truncated one the value of its last observation. `sequence_length` 1, `burn_in` 0 and
+    `cell` ``"none"`` make the plain DQN.
 
     Every `learn` starts new episodes whose levels and choices follow from `seed` and `num_timesteps`; so saving,
     loading and learning equals learning straight on, call for call.

@@ -77,8 +77,7 @@ def test_targets_are_the_returns_of_each_episode_alone(mode, truncates, n_step):
     batch = learner.replay.sample(5, 0.5, 0)
     _, td_error = learner.loss(batch)
     B, L = learner.burn_in, learner.sequence_length
-    reset = torch.from_numpy(batch.reset)
-    q, q_target = (x.detach().double() for x in learner._values(batch, reset))
+    q, q_target = (x.detach().double() for x in learner.values(batch))
 
     def h(x):
         return np.sign(x) * (np.sqrt(abs(x) + 1) - 1) + 1e-2 * x
