@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from typing_extensions import Self
 
 from pyagent.agents.token_agent import TokenAgent
@@ -127,7 +129,11 @@ class TokenQ(Learner):
         return bool(self._chosen)
 
     def update(self) -> dict[str, float]:
-        """One step of the optimiser, and of the target heads towards the heads."""
+        """One step of the optimiser, and of the target heads towards the heads.
+
+        Raises:
+            ValueError: the loss or its gradient is no finite number; the weights are those of before.
+        """
         batch = self.episodes.pack(self._chosen, LANES, self.device)
         self._chosen = []
         state = self.agent(batch.tokens, reset=batch.reset).flatten(0, 1)[batch.place]
@@ -137,7 +143,8 @@ class TokenQ(Learner):
         losses = ilql_loss(spoken, there, batch.reward, batch.continues, q_coef=self.q_coef, **weights)
         self.optimizer.zero_grad()
         losses.loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
+        self._check_finite(losses.loss.detach(), norm)
         self.optimizer.step()
         self.agent.update_target(self.tau)
         self._next += 1
@@ -151,8 +158,23 @@ class TokenQ(Learner):
             "train/epoch": self.epoch
         }
 
+    def _check_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Before the step that would make all weights NaN, which a checkpoint would then keep."""
+        for name, number in (("loss", float(loss)), ("gradient's norm", float(gradient_norm))):
+            if not math.isfinite(number):
+                raise ValueError(
+                    f"{name}: got {number} after {self.num_timesteps} timesteps, want a finite number; go on from the "
+                    "last checkpoint with a smaller learning_rate or max_grad_norm"
+                )
+
     def _epoch_batches(self) -> list[list[int]]:
         return shuffled_batches(self.episodes.turns.tolist(), self.batch_size, derived_seed(self.seed, 3, self.epoch))
+
+    def predict(  # type: ignore[override]
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """As `TokenAgent.predict`, which knows no action masks."""
+        return self.agent.predict(observation, state, episode_start, deterministic)
 
     @classmethod
     def load(

@@ -2,12 +2,14 @@
 
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from pyagent.agents import LanguageAgent, TokenAgent
-from pyagent.learning import TokenLog, TokenQ, read_metrics
+from pyagent.evaluation import evaluate_policy
+from pyagent.learning import CheckpointCallback, TokenLog, TokenQ, read_metrics
 from pyagent.learning.logger import Logger
 
 
@@ -141,6 +143,51 @@ def test_a_callback_ends_it(logged_episodes):
     learner = small(logged_episodes(np.random.default_rng(0), 12))
     learner.learn(1000, callback=lambda _: False)
     assert 0 < learner.num_timesteps < 20
+
+
+def finite(agent):
+    return all(weight.isfinite().all() for weight in agent.state_dict().values())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_is_good(number, tmp_path, logged_episodes):
+    learner = small(logged_episodes(np.random.default_rng(0), 12))
+    checkpoints = CheckpointCallback(tmp_path, save_freq=1, keep=2)
+
+    def poison(learner):
+        if learner.num_timesteps > 20:
+            learner.agent.word_head.bias.data[0] = number
+
+    with pytest.raises(ValueError, match=r"loss: got nan after \d+ timesteps"):
+        learner.learn(1000, [checkpoints, poison])
+    assert 20 < learner.num_timesteps < 40
+    assert all(weight.isfinite().all() for weight in learner.agent.core.parameters())
+    assert len(checkpoints.saved) == 2
+    for path in checkpoints.saved:
+        assert path.is_dir()
+        assert finite(TokenQ.load(path).learn(40).agent)
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(logged_episodes):
+    learner = small(logged_episodes(np.random.default_rng(0), 12)).learn(20)
+    before = {name: weight.clone() for name, weight in weights_of(learner).items()}
+    learner.agent.word_head.bias.register_hook(lambda grad: grad * math.inf)
+    with pytest.raises(ValueError, match="gradient's norm: got"):
+        learner.learn(20)
+    assert all(torch.equal(weight, before[name]) for name, weight in weights_of(learner).items())
+
+
+class Masked(gym.Wrapper):
+    def reset(self, **keywords):
+        text, info = self.env.reset(**keywords)
+        return text, info | {"action_mask": np.ones(2)}
+
+
+def test_evaluation_gives_it_no_masks(recall_env, recall_episodes):
+    episodes = [[(*turn, 0.0) for turn in one] for one in recall_episodes(2)]
+    learner = TokenQ(recall_env(1), episodes, hidden_size=8)
+    mean, _ = evaluate_policy(learner, Masked(recall_env(1).envs[0]), 4)
+    assert 0 <= mean <= 1
 
 
 @pytest.mark.parametrize(
