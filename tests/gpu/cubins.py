@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.gpu.devices import CSRC, SOURCES, built, cuda_include, run, with_headers
 
 ARCHITECTURES = (80, 90, 100)
-MULTIPROCESSORS = {80: 108, 90: 132, 100: 148}  # A100, H100, B200
 SPILLS_ARE_ERRORS = "-Xptxas=-v,--warn-on-spills,--warning-as-error"
 TENSOR_INSTRUCTION = re.compile(r"\b(HMMA|HGMMA|UTCHMMA|UTCQMMA)\b")
 
@@ -47,7 +46,7 @@ def compiled(source: str, architecture: int) -> tuple[Path, str]:
 
 @functools.cache
 def resources(source: str, architecture: int) -> dict[str, Resources]:
-    """By kernel, named as C++ names it without its namespaces and arguments: `gae_kernel<float>`."""
+    """By kernel, named as C++ names it without its namespaces and arguments: `q_update_kernel<float>`."""
     log = compiled(source, architecture)[1]
     found = {}
     for entry in log.split("Compiling entry function '")[1:]:
@@ -67,11 +66,11 @@ def tensor_instructions(source: str, architecture: int) -> dict[str, int]:
     return {readable(f.split(None, 1)[0]): len(TENSOR_INSTRUCTION.findall(f)) for f in functions}
 
 
-def cooperative_grid(architecture: int, threads: int, used: Resources, dynamic_shared: int) -> int:
-    """The most blocks that can wait for each other on the chip of this architecture."""
+def blocks_of_multiprocessor(architecture: int, threads: int, used: Resources, dynamic_shared: int) -> int:
+    """How many fit at once. The blocks of a cooperative grid wait for each other, so it has at most as many on each."""
     calculator = ctypes.CDLL(str(occupancy_calculator()))
     arguments = architecture, threads, used.registers, used.shared, dynamic_shared
-    return MULTIPROCESSORS[architecture] * calculator.blocks_per_multiprocessor(*map(ctypes.c_int, arguments))
+    return calculator.blocks_per_multiprocessor(*map(ctypes.c_int, arguments))
 
 
 def occupancy_calculator() -> Path:

@@ -103,9 +103,9 @@ class Emulated(Device):
 
     With a sanitizer ("address,undefined" or "thread") its runtime has to be loaded before Python is: `preload`."""
 
-    def __init__(self, sources: Sequence[str], sanitizer: str | None = None, defines=(), seed=0, replacements=()):
+    def __init__(self, sources: Sequence[str], sanitizer: str | None = None, seed=0, replacements=()):
         self.seed = seed
-        super().__init__(build_emulated([SOURCES / name for name in sources], sanitizer, defines, replacements))
+        super().__init__(build_emulated([SOURCES / name for name in sources], sanitizer, replacements))
         self.library.emu_error.restype = ctypes.c_char_p
         self.libc = ctypes.CDLL(None)
         self.libc.free.argtypes = [ctypes.c_void_p]
@@ -158,6 +158,23 @@ class Cuda(Device):
     def synchronise(self, what: str) -> None:
         self.check(what, self.library.cudaDeviceSynchronize())
 
+    def time(self, launcher: str, *arguments, repeats: int = 50) -> float:
+        """Microseconds from the launch of a call to the end of its kernels: the median, after some to warm up."""
+        events = [ctypes.c_void_p(), ctypes.c_void_p()]
+        for event in events:
+            self.check("cudaEventCreate", self.library.cudaEventCreate(ctypes.byref(event)))
+        function, given = getattr(self.library, launcher), [as_argument(argument) for argument in arguments]
+        measured = []
+        for _ in range(10 + repeats):
+            self.library.cudaEventRecord(events[0], self.stream)
+            self.check(launcher, function(*given, self.stream))
+            self.library.cudaEventRecord(events[1], self.stream)
+            self.check(launcher, self.library.cudaEventSynchronize(events[1]))
+            milliseconds = ctypes.c_float()
+            self.library.cudaEventElapsedTime(ctypes.byref(milliseconds), *events)
+            measured.append(1000 * milliseconds.value)
+        return float(np.median(measured[10:]))
+
     @property
     def has_clusters(self) -> bool:
         major, capability_major = ctypes.c_int(), 75
@@ -174,6 +191,12 @@ def as_argument(value):
     if isinstance(value, ctypes.Structure):
         return ctypes.byref(value)
     return ctypes.c_int64(value) if isinstance(value, int | np.integer) else value
+
+
+def launcher_tests() -> list[Path]:
+    """The test modules that take a `device`: they need no torch."""
+    modules = sorted(Path(__file__).parent.glob("test_*.py"))
+    return [path for path in modules if re.search(r"^def test_\w+\(device", path.read_text(), re.MULTILINE)]
 
 
 def why_no_gpu() -> str | None:
@@ -198,14 +221,13 @@ def preload(sanitizer: str) -> dict[str, str]:
     return {**options, "TSAN_OPTIONS": "halt_on_error=1", "LD_PRELOAD": path.strip()}
 
 
-def build_emulated(sources: list[Path], sanitizer: str | None, defines, replacements) -> Path:
+def build_emulated(sources: list[Path], sanitizer: str | None, replacements) -> Path:
     texts = {path: path.read_text() for path in with_headers(sources)}
     for name, text, other in replacements:
         path = next(path for path in texts if path.name == name)
         assert texts[path].count(text) == 1, f"{name} has not exactly one of: {text}"
         texts[path] = texts[path].replace(text, other)
-    flags = ["-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas"]
-    flags += [f"-D{define}" for define in defines]
+    flags = ["-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas"]
     if sanitizer is not None:
         flags += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
     flags += [f"-I{folder}" for folder in (EMULATION, CSRC, cuda_include())]

@@ -97,7 +97,7 @@ struct Context {
 
 // Sanitizers make frames larger.
 constexpr size_t kStackSize =
-#if defined(EMU_ASAN) || defined(EMU_TSAN)
+#if defined(EMU_ASAN)
     4 *
 #endif
     65536;
