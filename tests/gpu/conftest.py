@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,26 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.rung(4))
         elif uses_device(item) and item.get_closest_marker("gpu") is None:
             item.add_marker(pytest.mark.rung(2))
+        if rung := item.get_closest_marker("rung"):
+            item.user_properties.append(("rung", rung.args[0]))
+
+
+cases = Counter()  # that passed, by rung
+failures = Counter()
+
+
+def pytest_runtest_logreport(report):
+    properties = dict(report.user_properties)
+    if "rung" not in properties:
+        return
+    if report.failed:
+        failures[properties["rung"]] += 1
+    elif report.when == "call" and report.passed:
+        cases[properties["rung"]] += properties.get("cases", 1)  # of a process that ran tests of its own
+
+
+def pytest_unconfigure(config):
+    """Last of all lines, so after pytest's own."""
+    rungs = [f"rung {rung}: {cases[rung]} passed, {failures[rung]} failed" for rung in sorted({*cases, *failures})]
+    if rungs:
+        config.get_terminal_writer().line("gpu-check: " + "; ".join(rungs))
