@@ -8,7 +8,7 @@ import pytest
 SOURCES = ["q_update.cu"]
 POINTER = ctypes.c_void_p
 # [N, S, A]. A block takes 1024 updates at a time; a single state makes every update wait for the one before it.
-SIZES = [(0, 3, 2), (1, 1, 1), (37, 1, 3), (100, 5, 4), (257, 1000, 7), (1030, 40, 2)]
+SIZES = [(0, 3, 2), (1, 1, 1), (37, 1, 3), (100, 5, 4), (257, 1000, 7), (1030, 400, 2)]
 
 
 class QUpdate(ctypes.Structure):
@@ -32,8 +32,8 @@ def loop(q, state, action, reward, next_state, discount, alpha):
     return q
 
 
-def updated(device, q, state, action, reward, next_state, discount, alpha):
-    """The table afterwards and the flag of a bad index."""
+def prepared(device, q, state, action, reward, next_state, discount, alpha):
+    """Launcher, arguments, and the buffers that they point to."""
     held = dict(q_table=q, state=state, action=action, next_state=next_state, reward=reward, discount=discount)
     held |= dict(alpha=alpha, bad_index=np.zeros(1, np.int32))
     buffers = {name: device.upload(array) for name, array in held.items()}
@@ -41,7 +41,13 @@ def updated(device, q, state, action, reward, next_state, discount, alpha):
     sizes = dict(N=len(state), S=q.shape[0], A=q.shape[1])
     sizes |= dict(discount_stride=int(len(discount) > 1), alpha_stride=int(len(alpha) > 1))
     arguments = QUpdate(**sizes, **{name: buffer.pointer for name, buffer in buffers.items()})
-    device.call(f"pyagent_q_update_f{8 * q.itemsize}", arguments)
+    return f"pyagent_q_update_f{8 * q.itemsize}", arguments, buffers
+
+
+def updated(device, **batch):
+    """The table afterwards and the flag of a bad index."""
+    launcher, arguments, buffers = prepared(device, **batch)
+    device.call(launcher, arguments)
     return buffers["q_table"].download(), int(buffers["bad_index"].download()[0])
 
 

@@ -24,8 +24,8 @@ class SegmentSum(ctypes.Structure):
     )
 
 
-def summed(device, x, index, R, column=0, C=None):
-    """Sums of columns `column` … `column + C − 1` of x, float32 or the bits of bfloat16, by segment."""
+def prepared(device, x, index, R, column=0, C=None):
+    """Launcher, arguments, and the buffers that they point to."""
     N, stride = x.shape
     C = stride - column if C is None else C
     order = np.argsort(index, kind="stable")
@@ -36,7 +36,13 @@ def summed(device, x, index, R, column=0, C=None):
     pointers = {name: buffer.pointer for name, buffer in buffers.items()}
     pointers["input"] += column * x.itemsize
     launcher = {np.float32: "pyagent_segment_sum_f32", np.uint16: "pyagent_segment_sum_bf16"}[x.dtype.type]
-    device.call(launcher, SegmentSum(N=N, R=R, C=C, stride=stride, **pointers))
+    return launcher, SegmentSum(N=N, R=R, C=C, stride=stride, **pointers), buffers
+
+
+def summed(device, x, index, R, column=0, C=None):
+    """Sums of columns `column` … `column + C − 1` of x, float32 or the bits of bfloat16, by segment."""
+    launcher, arguments, buffers = prepared(device, x, index, R, column, C)
+    device.call(launcher, arguments)
     return buffers["out"].download()
 
 
