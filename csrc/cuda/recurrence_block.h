@@ -21,12 +21,12 @@ __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 // A cluster's barrier in two halves, and the place of a shared variable of this block in another one of the cluster.
 __device__ inline void arrive_at_cluster() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
 #endif
 }
 __device__ inline void wait_for_cluster() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 #elif defined(CUDA_EMU)
   cooperative_groups::this_cluster().sync();  // stands for both halves
 #endif

@@ -14,8 +14,9 @@
 namespace pyagent::cuda {
 namespace {
 
-inline cudaError_t ask(const PyagentRecurrence& args, Device& device) {
-  int number = 0, multiprocessors = 0, shared_bytes = 0, major = 0;
+// What a plan may use, and the most shared memory that a block can have.
+inline cudaError_t ask(const PyagentRecurrence& args, Device& device, int& shared_bytes) {
+  int number = 0, multiprocessors = 0, major = 0;
   cudaError_t error = cudaGetDevice(&number);
   if (!error) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, number);
   if (!error) error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, number);
@@ -64,13 +65,15 @@ template <class Args>
 cudaError_t launch(Kernel<Args> in_grid, Kernel<Args> in_cluster, const Problem& problem, bool vectors,
                    const Args& args, const Workspace& workspace, cudaStream_t stream) {
   Device device;
-  if (const cudaError_t error = ask(args, device)) return error;
+  int shared_bytes = 0;
+  if (const cudaError_t error = ask(args, device, shared_bytes)) return error;
   Plan plan;
   if (!choose(problem, device, {args.variant, args.units, args.lanes}, plan)) return cudaErrorInvalidConfiguration;
   plan.vectors = vectors;
   const bool cluster = plan.variant == kCluster;
   const Kernel<Args> kernel = cluster ? in_cluster : in_grid;
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.bytes);
+  // Of every launch the same, since other threads may launch with other plans.
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   if (!error && !cluster)
     error = cudaMemsetAsync(workspace.counters, 0, plan.blocks_y * kCounterWords * sizeof(unsigned), stream);
   if (error) return error;

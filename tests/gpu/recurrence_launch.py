@@ -4,6 +4,7 @@ import ctypes
 import re
 
 import numpy as np
+import pytest
 
 from tests.gpu.bf16 import bf16_bits, from_bf16_bits
 from tests.gpu.recurrence_reference import CELLS, GATES, backward, forward
@@ -92,12 +93,9 @@ class Case:
         states = wide(self.h_0, B, H), wide(self.c_0, B, H)
         saved = forward(self.cell, x + poison, weight_hh, wide(self.bias_hn, H), *states, reset, lengths)
         saved["h_n"], saved["c_n"] = saved["h_n"] + poison, saved["c_n"] + poison
-        if self.cell == "relu":
-            saved["output"], exact = output, saved["output"]
+        taken = saved | (dict(output=output) if self.cell == "relu" else {})
         given = wide(self.grad_output, T, B, H), wide(self.grad_h_n, B, H), wide(self.grad_c_n, B, H)
-        grads = backward(self.cell, saved, weight_hh, reset, lengths, *(grad + poison for grad in given))
-        if self.cell == "relu":
-            saved["output"] = exact
+        grads = backward(self.cell, taken, weight_hh, reset, lengths, *(grad + poison for grad in given))
         grads = {name: grad + poison for name, grad in grads.items()}
         names = ["output", "h_n"]
         names += ["gates"] if self.cell in ("gru", "lstm") else []
@@ -106,51 +104,60 @@ class Case:
         return {name: saved[name] for name in names} | {name: grads[name] for name in names_of_grads}
 
 
-def run(device, case, keep=True, initial=True, **plan):
-    """Both passes on the device: a dict of every array that they write, and `out_of_range`. Without `keep`, the forward
-    pass alone and nothing for the backward pass; without `initial`, no gradients of the initial state. `plan` are the
-    fields of Recurrence from `variant` on."""
+def as_type(x, dtype):
+    """uint16 stands for the bits of bfloat16."""
+    return bf16_bits(x) if dtype is np.uint16 else x.astype(dtype)
+
+
+def prepared(device, case, keep=True, initial=True, **plan):
+    """Of the forward and of the backward pass: launcher, arguments, and the buffers that they read and that they write.
+    Without `keep`, the forward pass alone and nothing for the backward pass; without `initial`, no gradients of the
+    initial state. `plan` are the fields of Recurrence from `variant` on."""
     T, B, H = case.T, case.B, case.H
     real = np.float32 if case.dtype == "float32" else np.uint16
     bfloat16 = int(case.dtype == "bfloat16")
     gated, lstm = case.cell in ("gru", "lstm"), case.cell == "lstm"
     cell = CELLS.index(case.cell)
 
-    def upload(name, dtype=real):
-        x = getattr(case, name)
-        if x is None:
-            return None
-        return device.upload(bf16_bits(x) if dtype is np.uint16 else x.astype(dtype))
+    def upload(**dtypes):
+        given = {name: dtype for name, dtype in dtypes.items() if getattr(case, name) is not None}
+        arrays = {name: as_type(getattr(case, name), dtype) for name, dtype in given.items()}
+        return {name: device.upload(array) for name, array in arrays.items()}
 
-    held = {name: upload(name) for name in ("weight_hh", "h_0")}
-    held |= dict(c_0=upload("c_0", np.float32), reset=upload("reset", np.uint8), lengths=upload("lengths", np.int64))
+    def empty(dtype, wanted=True, **shapes):
+        return {name: device.empty(shape, dtype) for name, shape in shapes.items()} if wanted else {}
+
+    def call(launcher, type_, held, written):
+        pointers = {name: buffer.pointer for name, buffer in (held | written).items()}
+        return launcher, type_(cell=cell, bfloat16=bfloat16, T=T, B=B, H=H, **plan, **pointers), held, written
+
+    held = upload(weight_hh=real, h_0=real, c_0=np.float32, reset=np.uint8, lengths=np.int64)
     held["out_of_range"] = device.zeros(1, np.int32)
     held["workspace"] = device.workspace("pyagent_recurrence_workspace_bytes", cell, bfloat16, B, H)
-    sizes = dict(cell=cell, bfloat16=bfloat16, T=T, B=B, H=H, **plan)
-    written = dict(output=device.empty((T, B, H), real), h_n=device.empty((B, H), real))
-    written["c_n"] = device.empty((B, H), np.float32) if lstm else None
-    written["gates"] = device.empty((T, B, 4 * H), real) if gated and keep else None
-    written["cells"] = device.empty((T, B, H), np.float32) if lstm and keep else None
-    inputs = dict(rows=upload("rows"), row_index=upload("row_index", np.int64), bias_hn=upload("bias_hn"))
+    rows = upload(rows=real, row_index=np.int64, bias_hn=real)
+    states = empty(real, output=(T, B, H), h_n=(B, H)) | empty(np.float32, lstm, c_n=(B, H))
+    saved = empty(real, gated and keep, gates=(T, B, 4 * H)) | empty(np.float32, lstm and keep, cells=(T, B, H))
+    forward_call = call("pyagent_recurrence_forward", Forward, held | rows, states | saved)
+    forward_call[1].num_rows = len(case.rows)
+    if not keep:
+        return [forward_call]
+    held = held | saved | dict(output=states["output"])
+    held |= upload(grad_output=real, grad_h_n=real, grad_c_n=np.float32)
+    grads = empty(real, grad_gates=(T, B, 4 * H if gated else H)) | empty(real, initial, grad_h_0=(B, H))
+    grads |= empty(np.float32, lstm and initial, grad_c_0=(B, H))
+    return [forward_call, call("pyagent_recurrence_backward", Backward, held, grads)]
 
-    def call(launcher, type_, **buffers):
-        pointers = {name: buffer.pointer for name, buffer in buffers.items() if buffer is not None}
-        num_rows = dict(num_rows=len(case.rows)) if type_ is Forward else {}
-        device.call(launcher, type_(**sizes, **pointers, **num_rows))
 
-    call("pyagent_recurrence_forward", Forward, **held, **inputs, **written)
-    if keep:
-        saved = {name: written[name] for name in ("output", "gates", "cells")}
-        grads = dict(grad_output=upload("grad_output"), grad_h_n=upload("grad_h_n"))
-        grads["grad_c_n"] = upload("grad_c_n", np.float32)
-        written["grad_gates"] = device.empty((T, B, 4 * H if gated else H), real)
-        written["grad_h_0"] = device.empty((B, H), real) if initial else None
-        written["grad_c_0"] = device.empty((B, H), np.float32) if initial and lstm else None
-        grads |= {name: written[name] for name in ("grad_gates", "grad_h_0", "grad_c_0")}
-        call("pyagent_recurrence_backward", Backward, **held, **saved, **grads)
-    downloaded = {name: buffer.download() for name, buffer in written.items() if buffer is not None}
-    floats = {name: from_bf16_bits(x) if x.dtype == np.uint16 else x for name, x in downloaded.items()}
-    return floats | dict(out_of_range=int(held["out_of_range"].download()[0]))
+def run(device, case, **options):
+    """Both passes on the device, with the options of `prepared`: a dict of every array that they write, and
+    `out_of_range`."""
+    calls = prepared(device, case, **options)
+    got = {}
+    for launcher, arguments, held, written in calls:
+        device.call(launcher, arguments)
+        got |= {name: buffer.download() for name, buffer in written.items()}
+        got["out_of_range"] = int(held["out_of_range"].download()[0])
+    return {name: from_bf16_bits(x) if getattr(x, "dtype", None) == np.uint16 else x for name, x in got.items()}
 
 
 def tiles(H, count):
@@ -175,6 +182,8 @@ def plans(B=1, H=1):
 
 def run_plan(device, case, name, **options):
     plan = plans(case.B, case.H)[name]
+    if plan["variant"] == CLUSTER and not device.has_clusters:
+        pytest.skip("no clusters before Hopper")
     if plan.get("shared_bytes") != LEAST:
         return run(device, case, **options, **plan)
     for kibibytes in range(8, 228, 8):
