@@ -91,13 +91,15 @@ class Play:
             self.reset, self._ignored = self._ignored, ended
         else:
             self.reset = ended
-            if ended.any():
-                final = observations
-                if self.mode is AutoresetMode.SAME_STEP:
-                    final = self._final(infos["final_obs"], observations)
-                else:
-                    observations, infos = self.env.reset(options={"reset_mask": ended})
-        self.masks.step(infos)
+        # What an environment tells of the actions after an episode's end is not asked for: none may be allowed there.
+        self.masks.step(infos, None if self.mode is AutoresetMode.SAME_STEP else ~ended)
+        if self.mode is not AutoresetMode.NEXT_STEP and ended.any():
+            final = observations
+            if self.mode is AutoresetMode.SAME_STEP:
+                final = self._final(infos["final_obs"], observations)
+            else:
+                observations, infos = self.env.reset(options={"reset_mask": ended})
+                self.masks.step(infos, ended)
         self.observations = observations
         return Outcome(reward, terminated, truncated, valid, final)
 

@@ -49,7 +49,7 @@ class A2C(OnPolicy):
         loss = self.vf_coef * value
         if self.num_updates >= self.value_warmup:
             loss = loss + policy - self.ent_coef * entropy
-        self.step_on(loss)
+        self.descend(loss)
         return {
             "train/loss": float(loss.detach()),
             "train/policy_loss": float(policy.detach()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 from typing_extensions import Self
 
 from pyagent.agents import Agent, load_language_agent
@@ -38,6 +40,7 @@ class Learner(ABC, Generic[AgentType]):
 
     agent: AgentType
     optimizer: torch.optim.Optimizer
+    max_grad_norm: float
     finished = False
     """whether there is nothing more to learn, however many timesteps are left"""
 
@@ -107,6 +110,24 @@ class Learner(ABC, Generic[AgentType]):
         """Actions for observations and the state to hand back; see `Agent.predict`."""
         masks = {} if action_masks is None else {"action_masks": action_masks}
         return self.agent.predict(observation, state, episode_start, deterministic, **masks)
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of the optimiser down the loss's gradient, of norm at most `max_grad_norm`.
+
+        Raises:
+            ValueError: the loss or its gradient is no finite number. The weights are those of before, and so is what a
+                checkpoint keeps.
+        """
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
+        for name, number in (("loss", float(loss.detach())), ("gradient's norm", float(norm))):
+            if not math.isfinite(number):
+                raise ValueError(
+                    f"{name}: got {number} after {self.num_timesteps} timesteps, want a finite number; go on from the "
+                    "last checkpoint with a smaller learning_rate or max_grad_norm"
+                )
+        self.optimizer.step()
 
     def frozen(self) -> AbstractContextManager[Agent]:
         """For acting many steps; see `Agent.frozen`."""

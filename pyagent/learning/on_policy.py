@@ -238,13 +238,6 @@ class OnPolicy(PlayingLearner):
         scores, value, _ = self.agent(turns, state, rollout.reset[:, lanes])
         return scores, value
 
-    def step_on(self, loss: Tensor) -> None:
-        """One step of the optimiser down the loss."""
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
-        self.optimizer.step()
-
     @abstractmethod
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         """Updates the agent; returns figures."""

@@ -95,5 +95,5 @@ class PPO(OnPolicy):
 
     def _step_on(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
         losses = self.loss(rollout, advantage, target, lanes.to(self.agent.device))
-        self.step_on(self.vf_coef * losses.value if self.num_updates < self.value_warmup else losses.loss)
+        self.descend(self.vf_coef * losses.value if self.num_updates < self.value_warmup else losses.loss)
         return PPOLoss(*(part.detach() for part in losses))

@@ -325,10 +325,7 @@ class RecurrentDQN(PlayingLearner):
         beta = self.beta + (1 - self.beta) * (1 - self.remaining)
         batch = self.replay.sample(self.batch_size // self.sequence_length, beta, self.draws)
         loss, td_error = self.loss(batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
-        self.optimizer.step()
+        self.descend(loss)
         learned = slice(self.burn_in, self.burn_in + self.sequence_length)
         self.replay.update_priorities(batch.ids, td_error.cpu().numpy(), batch.valid[learned])
         self.num_updates += 1

@@ -140,10 +140,7 @@ class Supervised(Learner[LanguageAgent]):
         """One step of the optimiser; at an epoch's end the held-out loss and accuracy as well."""
         loss, _ = self.training.loss(self.agent, self._chosen, self._dropout())
         self._chosen = []
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
-        self.optimizer.step()
+        self.descend(loss)
         self._losses.append(float(loss.detach()))
         self._next += 1
         return self._end_epoch() if self._next == len(self._batches) else {}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from typing_extensions import Self
 
 from pyagent.agents.token_agent import TokenAgent
@@ -141,11 +139,7 @@ class TokenQ(Learner):
         there = batch.word >= 0
         weights = {"gamma": self.gamma, "expectile": self.expectile, "cql_alpha": self.cql_alpha}
         losses = ilql_loss(spoken, there, batch.reward, batch.continues, q_coef=self.q_coef, **weights)
-        self.optimizer.zero_grad()
-        losses.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
-        self._check_finite(losses.loss.detach(), norm)
-        self.optimizer.step()
+        self.descend(losses.loss)
         self.agent.update_target(self.tau)
         self._next += 1
         if self._next == len(self._batches):
@@ -157,15 +151,6 @@ class TokenQ(Learner):
         return {f"train/{name}": float(one.detach()) for name, one in (parts | means).items()} | {
             "train/epoch": self.epoch
         }
-
-    def _check_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Before the step that would make all weights NaN, which a checkpoint would then keep."""
-        for name, number in (("loss", float(loss)), ("gradient's norm", float(gradient_norm))):
-            if not math.isfinite(number):
-                raise ValueError(
-                    f"{name}: got {number} after {self.num_timesteps} timesteps, want a finite number; go on from the "
-                    "last checkpoint with a smaller learning_rate or max_grad_norm"
-                )
 
     def _epoch_batches(self) -> list[list[int]]:
         return shuffled_batches(self.episodes.turns.tolist(), self.batch_size, derived_seed(self.seed, 3, self.epoch))

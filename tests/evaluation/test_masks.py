@@ -175,3 +175,13 @@ def test_a_mask_of_another_length_names_the_environment() -> None:
         evaluate_policy(_agent(), Broken(), 1)
     with pytest.raises(ValueError, match="action_mask: environment 0 gave"):
         evaluate_policy(_agent(), SyncVectorEnv([Broken] * 2), 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("teller", [Guarded, Asked])
+def test_learning_takes_no_forbidden_action(teller: type[Guarded], mode: AutoresetMode) -> None:
+    learner = PPO(SyncVectorEnv([teller] * 3, autoreset_mode=mode), hidden_size=8, n_steps=16, n_epochs=1)
+    rewards: list[float] = []
+    learner.learn(200, callback=lambda one: rewards.extend(reward for reward, *_ in one.recent))
+    assert len(rewards) > 20
+    assert not any(rewards)

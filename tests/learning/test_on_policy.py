@@ -173,3 +173,12 @@ def test_bfloat16_learns_with_the_weights_of_now():
 def test_bad_settings_are_named(kind, keywords, name):
     with pytest.raises(ValueError, match=name):
         kind(echo_env(2), **SMALL, **keywords)
+
+
+@pytest.mark.parametrize(("kind", "keywords"), KINDS)
+def test_a_loss_that_is_no_number_leaves_the_weights_alone(kind, keywords):
+    learner = kind("CartPole-v1", **SMALL | keywords | {"num_envs": 4}).learn(64)
+    before = {name: weight.clone() for name, weight in learner.agent.state_dict().items()}
+    with pytest.raises(ValueError, match=r"loss: got nan after \d+ timesteps"):
+        learner.descend(sum(weight.sum() for weight in learner.agent.parameters()) * float("nan"))
+    assert all(torch.equal(weight, before[name]) for name, weight in learner.agent.state_dict().items())
