@@ -52,7 +52,7 @@ def epsilon_greedy_kernel(
     is_bad = is_row & (is_nan | (greedy == A))
     report(word_ptr, is_bad, CHOICES)
     explores = tl.load(uniform_ptr + 2 * n, is_row, 1.0)
-    uniform = tl.load(uniform_ptr + 2 * n + 1, is_row, 0.0)
+    uniform = tl.load(uniform_ptr + (2 * n + 1), is_row, 0.0)
     chance = tl.zeros((BLOCK_N,), tl.float64) + epsilon
     if epsilon_of_row_ptr is not None:
         chance = tl.load(epsilon_of_row_ptr + n, is_row, 0.0)

@@ -170,14 +170,16 @@ def recurrence_step(
     reset = optional("reset", reset, [B], like, (torch.bool,))
     output, h_n = like.new_empty(B, H), like.new_empty(L, B, H)
     c_n = like.new_empty((L, B, H) if cell == LSTM.value else 0)
-    blocks = (triton.cdiv(B, TILE["BLOCK_N"]), triton.cdiv(max(H, row_size), TILE["BLOCK_H"]))
+    lanes, units = triton.cdiv(B, TILE["BLOCK_N"]), triton.cdiv(H, TILE["BLOCK_H"])
     word = bad_values.word(like.device)
     if output.numel() == 0:
         return output, h_n, c_n
     with torch.cuda.device_of(like):
         if token is not None and not projected:
             table, x = x, like.new_empty(B, row_size)
-            gather_rows_kernel[blocks](table, token, x, word, B, R, row_size, enable_fp_fusion=False, **TILE)
+            gather_rows_kernel[(lanes, triton.cdiv(row_size, TILE["BLOCK_H"]))](
+                table, token, x, word, B, R, row_size, enable_fp_fusion=False, **TILE
+            )
             token = None
         for layer in range(L):
             weight_ih, weight_hh, *biases = layers[layer * size : (layer + 1) * size]
@@ -185,7 +187,7 @@ def recurrence_step(
             rows = x if is_projected else torch.mm(x, argument("weight_ih", weight_ih, [width, x.shape[1]], like).t())
             rows = argument("rows", rows, [R if token is not None else B, width], like)
             weight_hh = argument("weight_hh", weight_hh, [width, H], like)
-            step_kernel[blocks](
+            step_kernel[(lanes, units)](
                 *(rows, token, None if h is None else torch.mm(h[layer], weight_hh.t())),
                 *([argument("bias", bias, [width], like) for bias in biases] or (None, None)),
                 *(None if h is None else h[layer], None if c is None else c[layer], reset),

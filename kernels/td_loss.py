@@ -38,7 +38,7 @@ def bootstrap(q_t_ptr, selector_ptr, n, is_row, A, BLOCK_N: tl.constexpr, BLOCK_
         value, _, is_nan = largest_of(q_t_ptr, None, n, is_row, A, BLOCK_N, BLOCK_A)
     else:
         _, place, is_nan = largest_of(selector_ptr, None, n, is_row, A, BLOCK_N, BLOCK_A)
-        value = tl.load(q_t_ptr + n * A + place, is_row & (place < A), 0.0)
+        value = tl.load(q_t_ptr + (n * A + place), is_row & (place < A), 0.0)
     return tl.where(is_nan, float("nan"), value)
 
 
@@ -100,7 +100,7 @@ def td_loss_kernel(
         a_tm1 = tl.load(a_tm1_ptr + n, is_row, 0)
         is_bad = is_row & ((a_tm1 < 0) | (a_tm1 >= A))
         report(word_ptr, is_bad, ACTION)
-        error = target - tl.load(q_tm1_ptr + n * A + a_tm1, is_row & ~is_bad, float("nan"))
+        error = target - tl.load(q_tm1_ptr + (n * A + a_tm1), is_row & ~is_bad, float("nan"))
         weight = is_row.to(dtype)
         if weights_ptr is not None:
             weight = tl.load(weights_ptr + n % num_weights, is_row, 0.0)
@@ -112,7 +112,7 @@ def td_loss_kernel(
         sum_of_losses += tl.sum(loss.to(tl.float64))
         counted += tl.sum(is_counted.to(tl.float64))
     tl.store(sums_ptr + 2 * program, sum_of_losses)
-    tl.store(sums_ptr + 2 * program + 1, counted)
+    tl.store(sums_ptr + (2 * program + 1), counted)
 
 
 @triton.jit
@@ -121,7 +121,7 @@ def td_loss_mean_kernel(
 ):
     part = tl.arange(0, PARTS).to(tl.int64)
     sum_of_losses = tl.sum(tl.load(sums_ptr + 2 * part, part < parts, 0.0))
-    counted = tl.sum(tl.load(sums_ptr + 2 * part + 1, part < parts, 0.0))
+    counted = tl.sum(tl.load(sums_ptr + (2 * part + 1), part < parts, 0.0))
     n, is_row = rows_of(tl.program_id(0).to(tl.int64), N, BLOCK_N)
     if tl.program_id(0) == 0:
         tl.store(loss_ptr, (sum_of_losses / counted).to(loss_ptr.dtype.element_ty))
@@ -143,7 +143,7 @@ def td_loss_backward_kernel(
     BLOCK_A: tl.constexpr,
 ):
     n, is_row = rows_of(tl.program_id(0).to(tl.int64), N, BLOCK_N)
-    action = tl.program_id(1) * BLOCK_A + tl.arange(0, BLOCK_A)[None, :]
+    action = tl.program_id(1).to(tl.int64) * BLOCK_A + tl.arange(0, BLOCK_A)[None, :]
     a_tm1 = tl.load(a_tm1_ptr + n, is_row, 0)
     is_bad = is_row & ((a_tm1 < 0) | (a_tm1 >= A))
     report(word_ptr, is_bad, ACTION)
@@ -152,7 +152,7 @@ def td_loss_backward_kernel(
         grad *= tl.load(scale_ptr)
     grad_q = tl.where(action == a_tm1[:, None], grad[:, None], 0.0)
     grad_q = tl.where(is_bad[:, None], float("nan"), grad_q)
-    tl.store(grad_q_ptr + n[:, None] * A + action, grad_q, is_row[:, None] & (action < A))
+    tl.store(grad_q_ptr + (n[:, None] * A + action), grad_q, is_row[:, None] & (action < A))
 
 
 def td_loss_forward(

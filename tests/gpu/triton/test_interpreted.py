@@ -3,18 +3,12 @@
 One file of it: TRITON_INTERPRET=1 python -m pytest -m rung tests/gpu/triton/interpreted/test_td_loss.py
 """
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
-
-FOLDER = Path(__file__).with_name("interpreted")
 
 
-def test_kernels_interpreted(request):
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "rung", str(FOLDER)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=request.config.rootpath)
-    assert done.returncode == 0, done.stdout + done.stderr
-    request.node.user_properties.append(("cases", int(re.findall(r"(\d+) passed", done.stdout)[-1])))
+def test_kernels_interpreted(request, interpreted):
+    process, output = interpreted
+    process.wait()
+    text = output.read_text()
+    assert process.returncode == 0, text
+    request.node.user_properties.append(("cases", int(re.findall(r"(\d+) passed", text)[-1])))

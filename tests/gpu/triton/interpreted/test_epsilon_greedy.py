@@ -19,8 +19,7 @@ def sample(N, A, dtype=torch.float32):
     return q, torch.rand(N, 2, generator=random, dtype=torch.float64), mask
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+@pytest.mark.parametrize(("dtype", "masked"), [(torch.float64, False), (torch.float32, True)], ids=["", "masked"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0, "by row"])
 @pytest.mark.parametrize(("N", "A"), SIZES)
 def test_actions(N, A, epsilon, masked, dtype, reported):

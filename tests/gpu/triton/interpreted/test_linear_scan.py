@@ -84,8 +84,7 @@ def check(name, arguments, dtype):
         torch.testing.assert_close(result.double(), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], equal_nan=True)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("truncated", [False, True], ids=["", "truncated"])
+@pytest.mark.parametrize(("dtype", "truncated"), [(torch.float32, False), (torch.float64, True)], ids=["", "truncated"])
 @pytest.mark.parametrize(("T", "B"), SIZES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_returns(name, T, B, truncated, dtype):

@@ -58,12 +58,17 @@ def check(arguments, dtype):
             torch.testing.assert_close(result.double(), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("B", "E", "H"), SIZES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_step(cell, kind, B, E, H, dtype):
-    check(sample(cell, kind, B, E, H, dtype=dtype), dtype)
+def test_step(cell, kind, B, E, H):
+    check(sample(cell, kind, B, E, H), torch.float64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_step_in_float32(cell, kind):
+    check(sample(cell, kind, 7, 5, 70, dtype=torch.float32), torch.float32)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -90,8 +95,7 @@ def test_gates_far_from_zero_are_finite():
     assert c_n.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["tokens", "tokens projected"])
-@pytest.mark.parametrize("bad", [-1, V, 2**40])
+@pytest.mark.parametrize(("kind", "bad"), [("tokens", 2**40), ("tokens projected", -1), ("tokens projected", V)])
 @pytest.mark.parametrize("cell", CELLS)
 def test_bad_token_is_reported_and_its_lane_is_nan(cell, bad, kind, reported):
     x, weights, h, c, reset = sample(cell, kind, 6, 3, 4)
