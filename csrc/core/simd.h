@@ -235,20 +235,6 @@ PYAGENT_INLINE Vec<T> clamp(Vec<T> x, T low, T high) {
   return x < broadcast(low) ? broadcast(low) : x;
 }
 
-PYAGENT_INLINE Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
-
-// a / b to within an ulp, for |b| in [2^-126, 2^126].
-PYAGENT_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
-#if PYAGENT_VECTOR_BYTES == 64 && defined(__AVX512F__)
-  // A division occupies its unit for 10 to 16 cycles: rather an approximation to 2^-14, and what it leaves.
-  const Vec<float> inverse = (Vec<float>)_mm512_maskz_rcp14_ps(0xffff, (__m512)b);
-  const Vec<float> nearly = a * inverse;
-  return fma(fma(-b, nearly, a), inverse, nearly);
-#else
-  return a / b;
-#endif
-}
-
 // x = n ln2 + r; returns 2^n and e^r - 1, for x in a range where 2^n is a normal number; NaN passes through r.
 template <class T>
 PYAGENT_INLINE void exp_parts(Vec<T> x, Vec<T>& power, Vec<T>& fraction_minus_1) {
@@ -278,7 +264,7 @@ template <class T>
 PYAGENT_INLINE Vec<T> sigmoid(Vec<T> x) {
   Vec<T> power, e;
   exp_parts<T>(-clamp<T>(x, -ExpConstants<T>::kHighest, -ExpConstants<T>::kLowest), power, e);
-  return quotient(broadcast(T(1)), fma(power, e, power + T(1)));
+  return T(1) / fma(power, e, power + T(1));
 }
 
 // tanh x = m / (m + 2) with m = e^2x - 1 = (2^n - 1) + 2^n (e^r - 1): no cancellation near 0.
@@ -289,7 +275,7 @@ PYAGENT_INLINE Vec<T> tanh(Vec<T> x) {
   Vec<T> power, e;
   exp_parts<T>(x + x, power, e);
   const Vec<T> m = fma(power, e, power - T(1));
-  return quotient(m, m + T(2));
+  return m / (m + T(2));
 }
 
 }  // namespace
