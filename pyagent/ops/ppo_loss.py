@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
+from pyagent.ops.triton_kernels import compiled_for, register
 
 FLOATS = (torch.float32, torch.float64)
 
@@ -81,7 +82,7 @@ def ppo_loss(
     rows, A = logits.shape[:-1].numel(), logits.shape[-1]
     flat = [x if x is None else x.reshape((rows, A) if x is logits or x is mask else rows) for x in tensors]
     numbers = (float(clip_range), float(ent_coef), float(vf_coef))
-    if not native.available or not logits.is_cpu:
+    if not compiled_for(logits):
         _check_action(action, mask, valid, A)
         return PPOLoss(*ppo_loss_reference(*flat, *numbers))  # type: ignore[arg-type]
     first_order_only("ppo_loss", tensors)
@@ -179,6 +180,8 @@ class _Loss(torch.autograd.Function):
 if native.available:
     _forward = torch.ops.pyagent.ppo_loss_forward.default
     _backward = torch.ops.pyagent.ppo_loss_backward.default
+    for _op in ("ppo_loss_forward", "ppo_loss_backward"):
+        register(_op, "ppo_loss")
 
     @torch.library.register_fake("pyagent::ppo_loss_forward")
     def _(  # noqa: ANN202
