@@ -30,7 +30,7 @@ def extensions() -> list[Extension]:
     ]
     cuda_folder, _ = cuda_library_folder()
     if cuda_folder is not None:
-        # A library of launchers rather than a module, and so without torch; named as modules are, to be found like them.
+        # A library of launchers rather than a module, and so without torch; named as modules are, so as to be found.
         libraries = ["cudart_static", "rt", "pthread", "dl"]
         built.append(
             Extension("pyagent._cuda", cuda_sources(), library_dirs=[str(cuda_folder)], libraries=libraries, **settings)
