@@ -16,6 +16,7 @@ cd "$folder"
 "$python" setup.py -q build_ext --inplace
 LD_BIND_NOW=1 "$python" - <<'PROGRAM'
 import torch
+import pyagent.ops
 from pyagent import native
 
 assert torch.version.cuda, f"torch {torch.__version__} is not a CUDA build"

@@ -107,6 +107,7 @@ class Emulated(Device):
         self.seed = seed
         super().__init__(build_emulated([SOURCES / name for name in sources], sanitizer, replacements))
         self.library.emu_error.restype = ctypes.c_char_p
+        self.library.emu_reset(ctypes.c_long(seed))
         self.libc = ctypes.CDLL(None)
         self.libc.free.argtypes = [ctypes.c_void_p]
 
@@ -228,6 +229,7 @@ def build_emulated(sources: list[Path], sanitizer: str | None, replacements) -> 
         assert texts[path].count(text) == 1, f"{name} has not exactly one of: {text}"
         texts[path] = texts[path].replace(text, other)
     flags = ["-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas"]
+    flags += ["-fno-gnu-unique"]  # each library has its own emulated device
     if sanitizer is not None:
         flags += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
     flags += [f"-I{folder}" for folder in (EMULATION, CSRC, cuda_include())]
