@@ -132,6 +132,7 @@ void multiply_rows(const MatmulArgs<T>& p, const PairBlock& block, PairRows a, i
       for (int64_t r = 0; r < count; ++r) store_c(p, m + r, column, load(sums + r * stride + j) + bias, left);
     }
   }
+  tiles.release();
 }
 
 #else

@@ -32,16 +32,15 @@ PYAGENT_INLINE void start_tile(bool from_zero, const float* sum, int64_t stride)
     load_tile<kTile>(sum, stride);
 }
 
-// Keeps the processor's tiles configured for a number of rows until the end of its life.
+// Keeps the processor's tiles configured for a number of rows until they are released. (Not by a destructor: what cleans
+// up after exceptions is a weak symbol, which no file for one instruction set may have.)
 class Tiles {
  public:
-  Tiles() = default;
-  Tiles(const Tiles&) = delete;
-  ~Tiles() {
-    if (rows_ > 0) release_tiles();
-  }
   PYAGENT_INLINE void configure(int64_t rows) {
     if (rows != rows_) configure_tile_rows(rows_ = rows);
+  }
+  PYAGENT_INLINE void release() {
+    if (rows_ > 0) release_tiles();
   }
 
  private:

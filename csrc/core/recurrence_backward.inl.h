@@ -162,7 +162,7 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
           differentiate_cell<T, kCell>(lane, dh, p.H, u, n);
         });
   }
-  if (!p.grad_h_0) return;
+  if (!p.grad_h_0) return tiles.release();
   for (int64_t b = b_begin; b < b_end; ++b) {
     BackwardLane<T>& lane = lanes[b - b_begin];
     gather_flow(p, -1, b, p.lengths ? p.lengths[b] : p.T_, lane);
@@ -174,6 +174,7 @@ void backward_cell(const BackwardArgs<T>& p, int64_t b_begin, int64_t b_end, voi
       operands, [&](const BackwardLane<T>& lane, Vec<Real<T>> sum, int64_t u, auto n) __attribute__((always_inline)) {
         store_first(lane.grad_h_0 + u, sum + load_first(lane.grad_state + u, n), n);
       });
+  tiles.release();
 }
 
 template <class T, class P>

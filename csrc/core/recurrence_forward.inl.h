@@ -129,6 +129,7 @@ void forward_cell(const ForwardArgs<T>& p, int64_t b_begin, int64_t b_end, void*
                 __attribute__((always_inline)) { update_cell<T, kCell>(lane, sum, H, u, n); });
       });
   }
+  tiles.release();
 }
 
 template <class T, class P>

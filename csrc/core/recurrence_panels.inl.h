@@ -163,7 +163,9 @@ PYAGENT_INLINE void multiply_panel_on_tiles(Tiles& tiles, const Lane* lanes, int
 
 #else
 
-struct Tiles {};
+struct Tiles {
+  void release() {}
+};
 
 #endif
 
