@@ -33,7 +33,7 @@ def any_allowed(q_ptr, mask_ptr, uniform, n, is_row, A, BLOCK_N: tl.constexpr, B
     return chosen
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def epsilon_greedy_kernel(
     q_ptr,
     epsilon: tl.float64,

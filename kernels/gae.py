@@ -18,7 +18,7 @@ from pyagent.kernels.linear_scan import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def gae_kernel(
     r_t_ptr,
     discount_t_ptr,

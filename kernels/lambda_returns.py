@@ -9,7 +9,7 @@ from pyagent.kernels.arguments import argument
 from pyagent.kernels.linear_scan import lanes_of, row_of, scan, step_arguments, steps, tile_before, tile_of
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def lambda_returns_kernel(
     r_t_ptr,
     discount_t_ptr,

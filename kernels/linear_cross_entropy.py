@@ -73,7 +73,7 @@ def finite(largest):
     return tl.where(largest == -float("inf"), 0.0, largest)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["ignore_index", "N", "classes"])
 def softmax_kernel(
     input_ptr,
     weight_ptr,
@@ -112,7 +112,7 @@ def softmax_kernel(
     tl.store(sum_ptr + part * N + n, total, is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["ignore_index", "N", "parts"])
 def loss_kernel(
     target_ptr,
     ignore_index: tl.int64,
@@ -144,7 +144,7 @@ def loss_kernel(
     tl.store(loss_ptr + n, loss.to(loss_ptr.dtype.element_ty), is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["ignore_index", "N", "begin", "grad_stride"])
 def grad_logits_kernel(
     input_ptr,
     weight_ptr,
@@ -183,19 +183,12 @@ def grad_logits_kernel(
 
 
 def tile_of(dtype: torch.dtype) -> dict[str, Any]:
-    """What a program has at a time: tensor cores want large tiles; what float32 keeps in registers is all there is."""
+    """What a program has at a time: what its registers hold."""
     if dtype == torch.float64:
         return {"BLOCK_N": 32, "BLOCK_V": 32, "BLOCK_H": 16, "ACCUMULATOR": tl.float64, "num_warps": 8, "num_stages": 2}
-    if dtype == torch.float32:
-        return {
-            "BLOCK_N": 128,
-            "BLOCK_V": 64,
-            "BLOCK_H": 16,
-            "ACCUMULATOR": tl.float32,
-            "num_warps": 8,
-            "num_stages": 3,
-        }
-    return {"BLOCK_N": 128, "BLOCK_V": 128, "BLOCK_H": 64, "ACCUMULATOR": tl.float32, "num_warps": 8, "num_stages": 3}
+    block_h = 16 if dtype == torch.float32 else 64
+    sizes = {"BLOCK_N": 128, "BLOCK_V": 64, "BLOCK_H": block_h}
+    return {**sizes, "ACCUMULATOR": tl.float32, "num_warps": 8, "num_stages": 3}
 
 
 class Head:

@@ -24,7 +24,7 @@ def before(a_1, b_1, a_2, b_2):
     return after(a_2, b_2, a_1, b_1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "T"])
 def n_step_returns_kernel(
     r_t_ptr,
     discount_t_ptr,

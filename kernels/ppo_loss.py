@@ -38,7 +38,7 @@ def softmax(logits_ptr, mask_ptr, probability_ptr, n, is_row, counts, A, BLOCK_N
     return largest, log_sum, log_sum - moment * share
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "parts"])
 def ppo_loss_kernel(
     logits_ptr,
     value_ptr,
@@ -116,7 +116,7 @@ def mean_of(sums_ptr, which, parts, rows, part):
     return tl.sum(tl.load(sums_ptr + which * parts + part, part < parts, 0.0)) / rows
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts"])
 def ppo_loss_mean_kernel(
     sums_ptr,
     loss_ptr,
@@ -149,7 +149,7 @@ def scalar(pointer, dtype: tl.constexpr):
     return tl.zeros((), dtype) if pointer is None else tl.load(pointer)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def ppo_loss_backward_kernel(
     grad_loss_ptr,
     grad_policy_ptr,

@@ -38,7 +38,7 @@ def row_of(token_ptr, n, is_lane, R, word_ptr):
     return row, is_bad
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "R"])
 def gather_rows_kernel(
     table_ptr,
     token_ptr,
@@ -81,7 +81,7 @@ def sum_of_gate(layer, place, GATE: tl.constexpr, GATES: tl.constexpr, PROJECTED
     return x + y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "R"])
 def step_kernel(
     rows_ptr,
     token_ptr,

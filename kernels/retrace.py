@@ -16,7 +16,7 @@ from pyagent.kernels.linear_scan import at_most, step_arguments, steps
 from pyagent.kernels.row_tiles import row_tile, rows_of, tile_of
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "B"])
 def retrace_steps_kernel(
     r_t_ptr,
     discount_t_ptr,

@@ -1,6 +1,7 @@
 """What the kernels on rows of values [N, A] share: a program has a few rows, and goes through their actions by tiles.
 
-Rows and offsets are counted in 64 bits, the actions of a row in 32, which halves the registers of a tile.
+Rows and offsets are counted in 64 bits, the actions of a row in 32, which halves the registers of a tile. No kernel is
+compiled again for another number of rows.
 """
 
 from typing import Any
@@ -52,8 +53,8 @@ def largest_of(values_ptr, mask_ptr, n, is_row, A, BLOCK_N: tl.constexpr, BLOCK_
     return largest, place, is_nan
 
 
-def row_tile(A: int, widest: int = 512, elements: int = 512) -> dict[str, Any]:
-    """The rows and actions that a program has at a time, whatever N is, and warps so that a thread has four elements.
+def row_tile(A: int, widest: int = 256, elements: int = 256) -> dict[str, Any]:
+    """The rows and actions that a program has at a time, whatever N is, and the warps for as many.
 
     Raises:
         RuntimeError: the actions cannot be counted in 32 bits.

@@ -16,7 +16,7 @@ from pyagent.kernels.arguments import argument, optional
 from pyagent.kernels.bad_values import CHOICES, report
 from pyagent.kernels.row_tiles import largest_of, row_tile, rows_of, tile_of
 
-WIDEST_TILE = 2048
+WIDEST_TILE, TILE_ELEMENTS = 2048, 512
 
 
 @triton.jit
@@ -138,7 +138,7 @@ def locate(row, rank, end, share, BLOCK_N: tl.constexpr, BLOCK_A: tl.constexpr):
     return tl.where(found < A, found, last)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["top_k", "N"])
 def sample_categorical_kernel(
     logits_ptr,
     uniform_ptr,
@@ -198,7 +198,7 @@ def sample_categorical(
     uniform = argument("uniform", uniform, [N], logits, (torch.float64,))
     action, tile, word = (
         logits.new_empty(N, dtype=torch.int64),
-        row_tile(A, WIDEST_TILE),
+        row_tile(A, WIDEST_TILE, TILE_ELEMENTS),
         bad_values.word(logits.device),
     )
     if N:

@@ -42,7 +42,7 @@ def bootstrap(q_t_ptr, selector_ptr, n, is_row, A, BLOCK_N: tl.constexpr, BLOCK_
     return tl.where(is_nan, float("nan"), value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def bootstrap_value_kernel(
     q_t_ptr,
     selector_ptr,
@@ -61,7 +61,7 @@ def bootstrap_value_kernel(
     tl.store(value_ptr + n, value, is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "num_weights"])
 def td_loss_kernel(
     q_tm1_ptr,
     a_tm1_ptr,
@@ -115,7 +115,7 @@ def td_loss_kernel(
     tl.store(sums_ptr + (2 * program + 1), counted)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "parts"])
 def td_loss_mean_kernel(
     sums_ptr, loss_ptr, grad_q_a_ptr, N: tl.int64, parts: tl.int64, PARTS: tl.constexpr, BLOCK_N: tl.constexpr
 ):
@@ -130,7 +130,7 @@ def td_loss_mean_kernel(
     tl.store(grad_q_a_ptr + n, grad * share, is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def td_loss_backward_kernel(
     grad_q_a_ptr,
     a_tm1_ptr,

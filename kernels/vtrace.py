@@ -19,7 +19,7 @@ from pyagent.kernels.linear_scan import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def vtrace_kernel(
     r_t_ptr,
     discount_t_ptr,

@@ -48,7 +48,7 @@ class Launch:
             else:
                 assert parameter.annotation_type, f"{parameter.name}: a number needs a type, or its value decides it"
                 signature[parameter.name] = parameter.annotation_type
-                if isinstance(value, int) and value % 16 == 0:
+                if isinstance(value, int) and value % 16 == 0 and not parameter.do_not_specialize:
                     attributes[(place,)] = ALIGNED
         return ASTSource(self.kernel, signature, constants, attributes)
 

@@ -138,6 +138,23 @@ def test_linear_cross_entropy(dtype, target, monkeypatch):
     assert "tf32" not in code
 
 
+def test_a_draw_is_made_of_what_the_cpu_makes_it_of(monkeypatch):
+    """Nothing is fused, flushed to zero or approximated, or the actions would not be the same."""
+    case = cases(lambda *shape: meta(*shape, dtype=torch.float32))["sample_categorical"]
+    code = check(monkeypatch, case, "sm_90")
+    assert "div.rn.f32" in code
+    assert not re.findall(r"\bfma\.|\.ftz|\.approx", code)
+
+
+def test_another_number_of_rows_needs_no_other_kernel(monkeypatch):
+    def sources(rows):
+        q, numbers = meta(rows, A, dtype=torch.float32), (uniform(rows), uniform(rows, 2))
+        caught = launches(monkeypatch, epsilon_greedy, q, 0.1, *numbers, flags(rows, A))
+        return [launch.source().hash() for launch in caught]
+
+    assert sources(1) == sources(33) == sources(4096)
+
+
 def test_memory_of_linear_cross_entropy_is_a_tenth_of_the_logits(monkeypatch):
     """Of what its kernels get, beyond what is given and what is returned."""
     case = head(lambda *shape: meta(*shape, dtype=torch.float32))
