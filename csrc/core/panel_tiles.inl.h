@@ -32,8 +32,8 @@ PYAGENT_INLINE void start_tile(bool from_zero, const float* sum, int64_t stride)
     load_tile<kTile>(sum, stride);
 }
 
-// Keeps the processor's tiles configured for a number of rows until they are released. (Not by a destructor: what cleans
-// up after exceptions is a weak symbol, which no file for one instruction set may have.)
+// Keeps the processor's tiles configured for a number of rows until they are released. (Not by a destructor: what
+// cleans up after exceptions is a weak symbol, which no file for one instruction set may have.)
 class Tiles {
  public:
   PYAGENT_INLINE void configure(int64_t rows) {
