@@ -60,11 +60,12 @@ def check() -> None:
 
 
 class Arguments(ctypes.Structure):
-    """The arguments of a launcher. Tensors become the address of their first element, None a null pointer, bools and
-    ints what the field is; every tensor must be contiguous, and stay alive until its kernel has been launched."""
+    """The arguments of a launcher. Tensors, which must be contiguous, become the address of their first element, None a
+    null pointer, bools and ints what the field is. The tensors live as long as this object does."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**{name: _field(value) for name, value in given.items() if value is not None})
+        self.held = tuple(given.values())
 
 
 def _field(value: Any) -> int:

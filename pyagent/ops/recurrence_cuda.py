@@ -8,6 +8,7 @@ csrc/recurrence.cpp. In bfloat16 the cells, and what flows back through them, ar
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,33 @@ def _contiguous(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     return tuple(None if x is None else x.contiguous() for x in tensors)
 
 
+def _common(
+    cell: int,
+    sizes: tuple[int, int, int],
+    weight_hh: Tensor,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+) -> dict[str, Any]:
+    """What both passes take."""
+    (T, B, H), device, bfloat16 = sizes, weight_hh.device, weight_hh.dtype == torch.bfloat16
+    return {
+        "cell": cell,
+        "bfloat16": bfloat16,
+        "T": T,
+        "B": B,
+        "H": H,
+        "weight_hh": weight_hh,
+        "h_0": h_0,
+        "c_0": c_0,
+        "reset": reset,
+        "lengths": lengths,
+        "out_of_range": words(device)[RECURRENCE:],
+        "workspace": workspace("pyagent_recurrence", cell, bfloat16, B, H, device=device),
+    }
+
+
 def recurrence_forward(
     rows: Tensor,
     row_index: Tensor | None,
@@ -73,20 +101,8 @@ def recurrence_forward(
     c_n = rows.new_empty((B, H) if lstm else 0, dtype=torch.float32)
     gates = rows.new_empty((T, B, 4 * H) if save and gated else 0)
     cells = rows.new_empty((T, B, H) if save and lstm else 0, dtype=torch.float32)
-    held = workspace("pyagent_recurrence", cell, rows.dtype == torch.bfloat16, B, H, device=device)
     arguments = _Forward(
-        cell=cell,
-        bfloat16=rows.dtype == torch.bfloat16,
-        T=T,
-        B=B,
-        H=H,
-        weight_hh=weight_hh,
-        h_0=h_0,
-        c_0=c_0,
-        reset=reset,
-        lengths=lengths,
-        out_of_range=words(device)[RECURRENCE:],
-        workspace=held,
+        **_common(cell, (T, B, H), weight_hh, h_0, c_0, reset, lengths),
         rows=rows,
         num_rows=rows.shape[0],
         row_index=row_index,
@@ -132,20 +148,8 @@ def recurrence_backward(
     grad_gates = output.new_empty(T, B, 4 * H if cell in (_GRU, _LSTM) else H)
     grad_h_0 = output.new_empty((B, H) if need_state else 0)
     grad_c_0 = output.new_empty((B, H) if need_state and lstm else 0, dtype=torch.float32)
-    held = workspace("pyagent_recurrence", cell, output.dtype == torch.bfloat16, B, H, device=device)
     arguments = _Backward(
-        cell=cell,
-        bfloat16=output.dtype == torch.bfloat16,
-        T=T,
-        B=B,
-        H=H,
-        weight_hh=weight_hh,
-        h_0=h_0,
-        c_0=c_0,
-        reset=reset,
-        lengths=lengths,
-        out_of_range=words(device)[RECURRENCE:],
-        workspace=held,
+        **_common(cell, (T, B, H), weight_hh, h_0, c_0, reset, lengths),
         output=output,
         gates=gates if gates.numel() else None,
         cells=cells if cells.numel() else None,
