@@ -15,7 +15,8 @@ from pyagent.nn.frozen import Freezable
 from pyagent.nn.recurrent import GRU, LSTM, RNN, Recurrent, State, in_float32, parameter_of
 from pyagent.ops import StepWeights, linear, pack_step
 from pyagent.ops.checks import check_range, check_size, check_tensor
-from pyagent.ops.recurrence_step import TOKENS, input_bias
+from pyagent.ops.recurrence import split_biases
+from pyagent.ops.recurrence_step import TOKENS
 
 # The projected table is kept while frozen up to this size.
 TABLE_BYTES = 64 * 2**20
@@ -125,8 +126,8 @@ class EmbeddingRecurrent(Freezable):
             table, weight_ih = weights.table, weights.layers[0]
             assert table is not None
             if table.shape[0] * weight_ih.shape[0] * table.element_size() <= TABLE_BYTES:
-                biases = list(weights.layers[2:4]) if self.rnn.bias else []
-                rows = linear(table, weight_ih, input_bias(biases, self.rnn.cell, self.rnn.hidden_size))
+                bias_ih, bias_hh = weights.layers[2:4] if self.rnn.bias else (None, None)
+                rows = linear(table, weight_ih, split_biases(bias_ih, bias_hh, self.rnn.cell)[0])
                 weights = weights._replace(table=rows, projected=True)
             return pack_step(weights)
 

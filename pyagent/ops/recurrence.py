@@ -145,6 +145,17 @@ def _cell_reference(
     return (torch.tanh if cell == "tanh" else torch.relu)(x + product), c
 
 
+def split_biases(bias_ih: Tensor | None, bias_hh: Tensor | None, cell: str) -> tuple[Tensor | None, Tensor | None]:
+    """torch.nn's biases `[G·H]` as that of the rows, and of the GRU b_hn."""
+    if bias_hh is None:
+        return bias_ih, None
+    joined, bias_hn = bias_hh, None
+    if cell == "gru":
+        H = bias_hh.shape[0] // GATES[cell]
+        joined, bias_hn = torch.cat((bias_hh[: 2 * H], bias_hh.new_zeros(H))), bias_hh[2 * H :]
+    return joined if bias_ih is None else bias_ih + joined, bias_hn
+
+
 def check_cell(cell: str, bias_hn: Tensor | None, c: Tensor | None, c_name: str) -> None:
     """Raise ValueError for an unknown cell, or an argument that it does not take."""
     if cell not in CELLS:

@@ -18,7 +18,7 @@ from torch import Tensor
 from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_tensor, one_device
 from pyagent.ops.linear import linear_reference
-from pyagent.ops.recurrence import CELLS, FLOATS, GATES, recurrence_reference
+from pyagent.ops.recurrence import CELLS, FLOATS, GATES, recurrence_reference, split_biases
 from pyagent.ops.triton_kernels import compiled_for, register
 
 TOKENS = (torch.int32, torch.int64)
@@ -90,12 +90,13 @@ def recurrence_step_reference(
     reset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """`recurrence_step` in torch, of weights that are not packed."""
-    cell, H = CELLS[weights.cell], weights.hidden_size
+    cell = CELLS[weights.cell]
     x, h_n, c_n = input if weights.table is None else weights.table[input.long()], [], []
     for layer, (weight_ih, weight_hh, *biases) in enumerate(_by_layer(weights)):
+        bias_ih, bias_hh = biases or (None, None)
+        bias, bias_hn = split_biases(bias_ih, bias_hh, cell)
         if layer > 0 or not weights.projected:
-            x = linear_reference(x, weight_ih, input_bias(biases, cell, H))
-        bias_hn = biases[1][2 * H :] if biases and cell == "gru" else None
+            x = linear_reference(x, weight_ih, bias)
         h_0, c_0 = (None if state is None else state[layer] for state in (h, c))
         starts = None if reset is None else reset[None]
         _, x, c_last = recurrence_reference(x[None], None, weight_hh, bias_hn, h_0, c_0, starts, cell=cell)
@@ -120,13 +121,6 @@ def _by_layer(weights: StepWeights) -> list[tuple[Tensor, ...]]:
     layers = weights.layers
     size = 4 if len(layers) > 2 and layers[2].dim() == 1 else 2
     return [layers[i : i + size] for i in range(0, len(layers), size)]
-
-
-def input_bias(biases: list[Tensor], cell: str, H: int) -> Tensor | None:
-    if not biases:
-        return None
-    bias_ih, bias_hh = biases
-    return torch.cat((bias_ih[: 2 * H] + bias_hh[: 2 * H], bias_ih[2 * H :])) if cell == "gru" else bias_ih + bias_hh
 
 
 def _check_step(input: Tensor, weights: StepWeights, h: Tensor | None, c: Tensor | None, reset: Tensor | None) -> None:

@@ -35,8 +35,8 @@ from pyagent import native
 from pyagent.ops.checks import check_optional, check_range, check_size, check_tensor, first_order_only, one_device
 from pyagent.ops.distinct_tokens import distinct_tokens, distinct_tokens_reference
 from pyagent.ops.linear import autocast, linear_reference, may_split
-from pyagent.ops.recurrence import CELLS, FLOATS, GATES, check_cell, recurrence_reference
-from pyagent.ops.recurrent_layer_cuda import recurrent_layer_cuda, split_biases
+from pyagent.ops.recurrence import CELLS, FLOATS, GATES, check_cell, recurrence_reference, split_biases
+from pyagent.ops.recurrent_layer_cuda import recurrent_layer_cuda
 
 DTYPES = (*FLOATS, torch.bfloat16)
 _NUMBER = {cell: number for number, cell in enumerate(CELLS)}
@@ -139,7 +139,7 @@ def recurrent_layer_reference(
     padding_idx: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """`recurrent_layer` from the references of its parts."""
-    bias, bias_hn = split_biases(bias_ih, bias_hh, weight_hh, cell)
+    bias, bias_hn = split_biases(bias_ih, bias_hh, cell)
     inputs, row_index = input, None
     if embedding is not None:
         ids, row_index = distinct_tokens_reference(input, embedding.shape[0])

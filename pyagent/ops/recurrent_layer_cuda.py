@@ -9,20 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyagent.ops.recurrence import recurrence, runs_on_cuda
-
-
-def split_biases(
-    bias_ih: Tensor | None, bias_hh: Tensor | None, weight_hh: Tensor, cell: str
-) -> tuple[Tensor | None, Tensor | None]:
-    """Those of the rows, and of the GRU b_hn."""
-    if bias_hh is None:
-        return bias_ih, None
-    joined, bias_hn = bias_hh, None
-    if cell == "gru":
-        H = weight_hh.shape[1]
-        joined, bias_hn = torch.cat((bias_hh[: 2 * H], bias_hh.new_zeros(H))), bias_hh[2 * H :]
-    return joined if bias_ih is None else bias_ih + joined, bias_hn
+from pyagent.ops.recurrence import recurrence, runs_on_cuda, split_biases
 
 
 def recurrent_layer_cuda(
@@ -41,7 +28,7 @@ def recurrent_layer_cuda(
     padding_idx: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """`recurrent_layer` of checked CUDA tensors."""
-    bias, bias_hn = split_biases(bias_ih, bias_hh, weight_hh, cell)
+    bias, bias_hn = split_biases(bias_ih, bias_hh, cell)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         weight_hh = weight_hh.to(dtype)
