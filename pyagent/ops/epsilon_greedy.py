@@ -8,6 +8,7 @@ from torch import Tensor
 from pyagent import native
 from pyagent.ops.checks import check_choices, check_optional, check_tensor, one_device
 from pyagent.ops.triton_kernels import compiled_for, register
+from pyagent.ops.uniform import uniform
 
 FLOATS = (torch.float32, torch.float64)
 INFINITY = float("inf")
@@ -45,11 +46,10 @@ def epsilon_greedy(
     flat_mask = None if mask is None else mask.reshape(flat_q.shape)
     by_row = epsilon.detach().expand(rows).reshape(-1).double() if isinstance(epsilon, Tensor) else None
     number = 0.0 if isinstance(epsilon, Tensor) else epsilon
-    drawn_on = q.device if generator is None else generator.device
-    uniform = torch.rand(flat_q.shape[0], 2, dtype=torch.float64, device=drawn_on, generator=generator).to(q.device)
+    numbers = uniform(flat_q.shape[0], 2, device=q.device, generator=generator)
     choose = torch.ops.pyagent.epsilon_greedy.default if compiled_for(q) else epsilon_greedy_reference
     try:
-        return choose(flat_q, number, by_row, uniform, flat_mask).view(rows)
+        return choose(flat_q, number, by_row, numbers, flat_mask).view(rows)
     except RuntimeError:
         check_choices("q", q, mask, most=INFINITY)  # names the row, if one was at fault
         raise

@@ -20,6 +20,7 @@ from torch import Tensor
 from pyagent import native
 from pyagent.ops.checks import check_choices, check_optional, check_tensor, one_device
 from pyagent.ops.triton_kernels import compiled_for, register
+from pyagent.ops.uniform import uniform
 
 FLOATS = (torch.float32, torch.float64)
 INFINITY = float("inf")
@@ -64,11 +65,10 @@ def sample_categorical(
     *rows, A = logits.shape
     flat = logits.detach().reshape(-1, A) if A else logits.new_empty(torch.Size(rows).numel(), 0)
     flat_mask = None if mask is None else mask.reshape(flat.shape)
-    drawn_on = logits.device if generator is None else generator.device
-    uniform = torch.rand(flat.shape[0], dtype=torch.float64, device=drawn_on, generator=generator).to(logits.device)
+    numbers = uniform(flat.shape[0], device=logits.device, generator=generator)
     draw = torch.ops.pyagent.sample_categorical.default if compiled_for(logits) else sample_categorical_reference
     try:
-        return draw(flat, uniform, temperature, top_k, top_p, flat_mask).view(rows)
+        return draw(flat, numbers, temperature, top_k, top_p, flat_mask).view(rows)
     except RuntimeError:
         check_choices("logits", logits, mask, most=torch.finfo(logits.dtype).max)  # names the row at fault
         raise
