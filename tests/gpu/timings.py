@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from tests.gpu import test_q_update, test_segment_sum
+from tests.gpu import recurrence_launch, test_q_update, test_segment_sum
 from tests.gpu.bf16 import bf16_bits
 from tests.gpu.devices import Cuda
 
@@ -24,13 +24,29 @@ def segment_sum_cases(device):
             yield f"N={N} R={R} C={C} {name}", test_segment_sum.prepared(device, values, index, R)
 
 
-CASES = {"q_update.cu": q_update_cases, "segment_sum.cu": segment_sum_cases}
+RECURRENCES = [(32, 64, 256), (64, 32, 512), (256, 64, 1024)]
+"""B, T, H"""
+
+
+def recurrence_cases(device):
+    for B, T, H in RECURRENCES:
+        for dtype in ("float32", "bfloat16"):
+            case = recurrence_launch.Case("lstm", dtype, T, B, H, given=frozenset(["row_index", "grad_output"]))
+            for launcher, arguments, *buffers in recurrence_launch.prepared(device, case):
+                yield f"B={B} T={T} H={H} {dtype}", (launcher, arguments, buffers)
+
+
+CASES = {
+    ("q_update.cu",): q_update_cases,
+    ("segment_sum.cu",): segment_sum_cases,
+    tuple(recurrence_launch.LAUNCHERS): recurrence_cases,
+}
 
 
 def main():
     sys.stdout.write("| launcher | sizes | µs |\n|---|---|--:|\n")
-    for source, cases in CASES.items():
-        device = Cuda([source])
+    for sources, cases in CASES.items():
+        device = Cuda(sources)
         for sizes, (launcher, arguments, buffers) in cases(device):
             microseconds = device.time(launcher, arguments)
             sys.stdout.write(f"| {launcher} | {sizes} | {microseconds:.1f} |\n")
