@@ -1,9 +1,11 @@
 """Several vector environments as one."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
+from pyagent.agents.action_masks import ActionMasks
 from pyagent.envs import make_vec
 from pyagent.learning.mixed_env import MixedVectorEnv
 
@@ -40,11 +42,50 @@ def test_masked_resets_reach_only_marked_lanes():
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, True]
 
 
+class Masked(gym.Env):
+    """Allows one of its three actions, and observes which."""
+
+    observation_space = gym.spaces.Discrete(3)
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, first):
+        self.allowed = first
+
+    def action_masks(self):
+        return np.arange(3) == self.allowed
+
+    def reset(self, *, seed=None, options=None):
+        return self.allowed, {}
+
+    def step(self, action):
+        self.allowed = (self.allowed + 1) % 3
+        return self.allowed, 0.0, False, False, {}
+
+
+def test_numbers_and_masks_of_the_parts_stand_side_by_side():
+    mixed = MixedVectorEnv(
+        [SyncVectorEnv([lambda first=first: Masked(first) for first in part]) for part in ((0, 1), (2,))]
+    )
+    masks = ActionMasks(mixed, 3)
+    observations, infos = mixed.reset()
+    masks.begin(infos)
+    for _ in range(4):
+        assert isinstance(observations, np.ndarray)
+        assert masks.current is not None
+        assert masks.current.argmax(1).tolist() == observations.tolist()
+        assert (masks.current.sum(1) == 1).all()
+        observations, *_, infos = mixed.step(observations)
+        masks.step(infos)
+    assert observations.tolist() == [1, 2, 0]
+
+
 def test_parts_must_fit_together(recall_env):
     with pytest.raises(ValueError, match="envs"):
         MixedVectorEnv([])
     with pytest.raises(ValueError, match="action space"):
         MixedVectorEnv([make_vec("GoToObj", 1), recall_env(1)])
+    with pytest.raises(ValueError, match="observation space"):
+        MixedVectorEnv([SyncVectorEnv([lambda: Masked(0)]), gym.make_vec("MountainCar-v0", 1)])
     with pytest.raises(ValueError, match="autoreset"):
         MixedVectorEnv([make_vec("GoToObj", 1), make_vec("GoToObj", 1, autoreset_mode="SameStep")])
     assert isinstance(recall_env(1), SyncVectorEnv)
