@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -49,11 +49,6 @@ class UnknownWords:
     def rename(self, text: str) -> str:
         """The text with unknown words by their names."""
         return _WORD.sub(lambda found: self._call(found.group()), text)
-
-    def rename_episode(self, episode: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The prompts and responses of a whole episode."""
-        self.begin()
-        return [(self.rename(prompt), self.rename(response)) for prompt, response in episode]
 
     def _call(self, word: str) -> str:
         name = self._called.get(word)

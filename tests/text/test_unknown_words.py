@@ -37,12 +37,6 @@ def test_words_are_forgotten_as_often_as_they_should(word):
     assert abs(forgotten - N * p) < 5 * np.sqrt(N * p * (1 - p))
 
 
-def test_prompt_and_response_of_an_episode_agree():
-    episode = [("you see a vase\ntake vase", "take vase"), ("you carry a vase\ndrop vase", "drop vase")]
-    for prompt, response in UnknownWords(KNOWN, 5.0).rename_episode(episode):
-        assert response == prompt.split("\n")[1]
-
-
 @pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"names": 0}])
 def test_numbers_out_of_range(wrong):
     with pytest.raises(ValueError, match="alpha and names"):
