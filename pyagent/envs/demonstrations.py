@@ -80,7 +80,7 @@ def demonstrations(env_id: str, episodes: int, seed: int, *, processes: int = 1)
     if processes < 1:
         raise ValueError(f"processes must be 1 or more, got {processes}")
     if is_game(env_id):
-        from pyagent.envs.textworld import gold_demonstrations
+        from pyagent.envs.gold_paths import gold_demonstrations
 
         return gold_demonstrations(env_id, episodes, seed)
     level = find_task(env_id).level

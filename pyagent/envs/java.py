@@ -63,6 +63,25 @@ class JavaMachine:
         jvm: Any = self._gateway.jvm
         return jvm.textworldexpress.runtime.PythonInterface()
 
+    def gold_paths(self, generator: Any, seed: int, fold: str, *, attempts: int) -> list[list[str]]:
+        """What the package's own agent for a game finds in so many attempts, by choices that follow from the game.
+
+        Args:
+            generator: a server's `gameGenerator()`.
+            seed: of the game.
+            fold: which set it is of.
+        """
+        jvm: Any = self._gateway.jvm
+        choices = jvm.scala.util.Random(seed)
+        paths = []
+        for _ in range(attempts):
+            game = generator.mkGame(seed, fold)
+            agent = game.getClass().getSimpleName().removesuffix("Game") + "GoldAgent"
+            found = getattr(jvm.textworldexpress.goldagent, agent)(game).mkGoldPath(choices)
+            if found._1():
+                paths.append(list(found._2()))
+        return paths
+
     def close(self) -> None:
         """Ends the process; a second call does nothing."""
         self._disconnect()

@@ -14,13 +14,14 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from pyagent.envs.games import MAX_STEPS, find_game
+from pyagent.envs.games import MAX_STEPS
 from pyagent.envs.java import java_machine
 from pyagent.text.choices import with_choices
 
 Fold = Literal["train", "dev", "test"]
 MAX_CHOICES = 256
 _MAX_LENGTH = 2**15
+_WALKS = 10
 _CHARACTERS = "".join(chr(code) for code in range(32, 127) if chr(code) not in string.ascii_uppercase) + "\n"
 # The package varies these words by where a thing stands in its list.
 _SEEN = re.compile(r"(in one part of the room|in another part of the room|there is also|you also see)( you see)?")
@@ -96,6 +97,7 @@ class TextWorldGame(gymnasium.Env[str, Any]):
         self._seed_source = seeds
         self._seeds = None if seeds is None else iter(seeds)
         self._with_gold_path = gold_path
+        self._gold_path: list[str] = []
         self._score = 0.0
         self._steps = 0
 
@@ -119,7 +121,11 @@ class TextWorldGame(gymnasium.Env[str, Any]):
             if seed is None:
                 raise RuntimeError("seeds: the named seeds are used up; give more of them or an endless stream")
         official = self.official_seeds[seed % len(self.official_seeds)]
-        told = json.loads(self._server.generateNewGameJSON(official, self.fold, self._with_gold_path))
+        if self._with_gold_path:  # first: some games share their objects with those that the walks play
+            # The package's own gold paths are such walks too, from a seed that nobody knows.
+            walks = self._machine.gold_paths(self._server.gameGenerator(), official, self.fold, attempts=_WALKS)
+            self._gold_path = min(walks, key=len, default=[])
+        told = json.loads(self._server.generateNewGameJSON(official, self.fold, False))
         self._task = str(self._server.getTaskDescription())
         self._score, self._steps = float(told["score"]), 0
         return self._observe(told), {"seed": official}
@@ -149,74 +155,35 @@ class TextWorldGame(gymnasium.Env[str, Any]):
         return self._observe(told, command, reward), reward, terminated, truncated, info
 
     def gold_path(self) -> list[str]:
-        """Commands that solve the game from its start.
+        """Commands that solve the game from its start, always the same: the shortest of several walks of the package's
+        own agent for it, which looks for things at random; none where it did not solve the game.
 
         Raises:
             RuntimeError: the environment was made without `gold_path`, or no episode was started.
         """
         if not self._with_gold_path or not self.choices:
             raise RuntimeError("gold_path: known after reset() of an environment made with gold_path=True")
-        return list(self._server.getGoldActionSequence())
+        return list(self._gold_path)
 
     def close(self) -> None:
         """Nothing: the Java process ends with the last environment that uses it."""
 
     def _observe(self, told: dict[str, Any], command: str = "", reward: float = 0.0) -> str:
-        self._commands = {_plain(command): command for command in sorted(told["validActions"])}
+        self._commands = {plain_text(command): command for command in sorted(told["validActions"])}
         self.choices = tuple(sorted(self._commands))
         if len(self.choices) > MAX_CHOICES:
             raise RuntimeError(f"the game offers {len(self.choices)} commands, more than {MAX_CHOICES}")
         parts = [self._task]
         if command:
-            parts.append(f"you did {command}, {_CHANGES[int(np.sign(reward))]}.")
+            parts += [f"you did {command}.", f"{_CHANGES[int(np.sign(reward))]}."]
             if told["observation"] != told["look"]:
                 parts.append(told["observation"])
-        sentences = [_plain(sentence) for part in [*parts, told["look"]] for sentence in part.split(".")]
+        sentences = [plain_text(sentence) for part in [*parts, told["look"]] for sentence in part.split(".")]
         sentences += [f"you carry {thing}" for thing in _carried(told["inventory"])]
         return with_choices(" ".join(f"{sentence} ." for sentence in sentences if sentence), self.choices)
 
 
-def gold_demonstrations(env_id: str, episodes: int, seed: int) -> list[list[tuple[str, str]]]:
-    """The games' own solutions on training games: (observation, command) of every turn.
-
-    Args:
-        env_id: an id of `games()`, or its bare name.
-        episodes: how many, 0…1000: all different.
-        seed: which, and in what order.
-
-    Raises:
-        ValueError: no such game, or too many or too few `episodes`.
-    """
-    game = find_game(env_id)
-    env = TextWorldGame(game.game, game.params, gold_path=True)
-    if not 0 <= episodes <= len(env.official_seeds):
-        raise ValueError(f"episodes must lie in [0, {len(env.official_seeds)}], got {episodes}")
-    order = np.random.default_rng(seed).permutation(len(env.official_seeds))
-    solved = []
-    for number in order.tolist():
-        if len(solved) == episodes:
-            break
-        episode = _follow(env, number)
-        if episode:
-            solved.append(episode)
-    return solved
-
-
-def _follow(env: TextWorldGame, seed: int) -> list[tuple[str, str]] | None:
-    """The solution of one game; None where it asks for a command that the game does not offer."""
-    text, _ = env.reset(seed=seed)
-    episode = []
-    for command in map(_plain, env.gold_path()):
-        if command not in env.choices:
-            return None
-        episode.append((text, command))
-        text, _, terminated, truncated, info = env.step(env.choices.index(command))
-        if terminated or truncated:
-            return episode if info["is_success"] else None
-    return None
-
-
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Lower case, single spaces, no words that only vary."""
     return _SPACES.sub(" ", _SEEN.sub("you see", text.lower()).replace("you see you see", "you see")).strip()
 
@@ -228,6 +195,6 @@ def _numbers_in(listed: Any) -> tuple[int, ...]:
 
 def _carried(inventory: str) -> Sequence[str]:
     """What the lines below the inventory's heading name."""
-    lines = [_plain(line) for line in inventory.strip().split("\n")[1:]]
+    lines = [plain_text(line) for line in inventory.strip().split("\n")[1:]]
     things = [line for line in lines if line and not line.startswith("your inventory is")]
     return things or ["nothing"]
