@@ -2,9 +2,9 @@
 
     python -m benchmarks.learning.textworld --out results/textworld
 
-For every game and seed: supervised learning on the package's solutions of the 1,000 training games, recurrent PPO on
-the same weights and games, and one episode on each of `--episodes` official test games, greedy and with sampled
-actions. Writes textworld.json (every episode), textworld.md (the table) and a learning curve a game.
+For every game and seed: supervised learning on solutions of the 1,000 training games, recurrent PPO on the same
+weights and games, and one episode on each of `--episodes` official test games, greedy and with sampled actions. Writes
+textworld.json (every episode), textworld.md (the table) and a learning curve a game.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 
 from pyagent import PPO, Supervised
-from pyagent.envs import demonstrations, make_game, training_seeds
-from pyagent.envs.renaming import RenameUnknownWords
+from pyagent.envs import make_game, training_seeds
+from pyagent.envs.gold_paths import gold_demonstrations
+from pyagent.envs.wrappers import MarkTriedChoices, RenameUnknownWords
 from pyagent.evaluation import EpisodeStatistics, evaluate_seeds, plot_learning_curve
 from pyagent.learning.logger import Logger
 from pyagent.text.choices import split_choices
@@ -45,9 +46,9 @@ class Recipe:
     alpha: float = 0.0
     """how much is forgotten; see `UnknownWords`"""
     copies: int = 1
-    """of each demonstration, with different words forgotten"""
-    learning_rate: float = 1e-3
-    """of PPO, falling to 0"""
+    """of each game's demonstration, with different words forgotten and different detours"""
+    detours: float = 0.0
+    """of demonstrations; see `gold_demonstrations`"""
     gamma: float = 0.95
     ent_coef: float = 0.002
 
@@ -55,8 +56,8 @@ class Recipe:
 RECIPES = {
     "CoinCollectorEasy": Recipe(mark=0.95, steps=131_072),
     "CoinCollector": Recipe(mark=0.95, steps=262_144),
-    "TWCEasy": Recipe(mark=0.9, steps=131_072, alpha=5.0, copies=3),
-    "TWC": Recipe(mark=0.9, steps=262_144, alpha=5.0, copies=3, learning_rate=5e-4, gamma=0.98, ent_coef=0.01),
+    "TWCEasy": Recipe(mark=0.9, steps=65_536, alpha=25.0, copies=2, detours=0.3),
+    "TWC": Recipe(mark=0.9, steps=131_072, alpha=25.0, copies=2, detours=0.3, gamma=0.98, ent_coef=0.01),
 }
 
 
@@ -82,20 +83,21 @@ class Run:
         self.seconds: dict[str, float] = {}
 
     def __call__(self) -> Run:
-        solved = demonstrations(self.id, 1000, self.seed)
+        solved = gold_demonstrations(self.id, 1000, self.seed, wrap=MarkTriedChoices)
         self.known = count_words([prompt for prompt, _ in episode] for episode in solved)
-        agent = self._taught(solved).agent
+        agent = self._taught().agent
         self._evaluate("supervised", agent)
         learner = self._reinforced(agent)
         self._evaluate("reinforced", learner.agent)
         learner.agent.save(self.out / f"{self.game}-{self.seed}")
         return self
 
-    def _taught(self, solved: Sequence[Any]) -> Supervised:
+    def _taught(self) -> Supervised:
         began = time.process_time()
-        alpha, copies = self.recipe.alpha, self.recipe.copies
-        words = UnknownWords(self.known, alpha, seed=self.seed)
-        told = [words.rename_episode(episode) for episode in solved for _ in range(copies)]
+        recipe = self.recipe
+        wrap = partial(self._wrapped, alpha=recipe.alpha, seed=self.seed)
+        keywords: Any = {"wrap": wrap, "copies": recipe.copies, "detours": recipe.detours}
+        told = gold_demonstrations(self.id, 1000, self.seed, **keywords)
         learner = Supervised(SyncVectorEnv([self._game]), demonstrations=told, seed=self.seed).learn(10**9)
         self.seconds["supervised"] = time.process_time() - began
         return learner
@@ -107,7 +109,9 @@ class Run:
         learner = PPO(
             SyncVectorEnv(lanes),
             agent=agent,
-            learning_rate=lambda remaining: recipe.learning_rate * remaining,
+            learning_rate=lambda remaining: 1e-3 * remaining,
+            n_steps=32,
+            batch_size=512,
             n_epochs=3,
             gamma=recipe.gamma,
             ent_coef=recipe.ent_coef,
@@ -119,7 +123,10 @@ class Run:
         return learner
 
     def _game(self, seeds: Any = None, alpha: float = 0.0, lane: int = 0, fold: str = "train") -> RenameUnknownWords:
-        return RenameUnknownWords(make_game(self.id, seeds, fold=fold), UnknownWords(self.known, alpha, seed=lane))
+        return self._wrapped(make_game(self.id, seeds, fold=fold), alpha, lane)
+
+    def _wrapped(self, game: Any, alpha: float, seed: int) -> RenameUnknownWords:
+        return RenameUnknownWords(MarkTriedChoices(game), UnknownWords(self.known, alpha, seed=seed, names=16))
 
     def _evaluate(self, name: str, agent: Any) -> None:
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.episodes)
