@@ -20,10 +20,10 @@ class ActionMasks:
 
     Args:
         env: the vector environment.
-        num_actions: A.
+        num_actions: A; None reads no masks.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], num_actions: int) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], num_actions: int | None) -> None:
         self.env, self.num_actions = env, num_actions
         self.current: NDArray[np.bool_] | None = None
         """bool [B, A] of the next actions; None where the environments have no masks"""
@@ -48,6 +48,8 @@ class ActionMasks:
             ValueError: a mask of another length, or one that allows nothing; the environment is named.
         """
         B = self.env.num_envs
+        if self.num_actions is None:
+            return
         if self._in_infos:
             told = infos.get("action_mask", [None] * B)
             there = infos.get("_action_mask", np.ones(B, dtype=np.bool_))

@@ -18,6 +18,7 @@ from pyagent.agents.action_masks import ActionMasks
 class EpisodeEnd:
     """One finished episode."""
 
+    lane: int
     reward: float
     length: int
     success: bool | None
@@ -36,6 +37,8 @@ class Outcome:
     final: Any
     """the observations that ended episodes, as a batch (of other lanes their own), where the environments have gone on
     to the next episode already; None under next-step autoreset, where they are the next observations"""
+    infos: dict[str, Any]
+    """what the environment told with the step"""
 
     @property
     def ended(self) -> NDArray[np.bool_]:
@@ -47,10 +50,10 @@ class Play:
 
     Args:
         env: the vector environment.
-        num_actions: how many scores a mask of allowed actions has.
+        num_actions: how many scores a mask of allowed actions has; None takes no notice of masks.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], num_actions: int) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], num_actions: int | None) -> None:
         self.env, self.masks = env, ActionMasks(env, num_actions)
         self.mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         self.observations: Any = None
@@ -98,10 +101,10 @@ class Play:
             if self.mode is AutoresetMode.SAME_STEP:
                 final = self._final(infos["final_obs"], observations)
             else:
-                observations, infos = self.env.reset(options={"reset_mask": ended})
-                self.masks.step(infos, ended)
+                observations, of_reset = self.env.reset(options={"reset_mask": ended})
+                self.masks.step(of_reset, ended)
         self.observations = observations
-        return Outcome(reward, terminated, truncated, valid, final)
+        return Outcome(reward, terminated, truncated, valid, final, infos)
 
     def _final(self, final: Any, observations: Any) -> Any:
         """`infos["final_obs"]`, an array with None for lanes that go on, as a batch."""
@@ -115,9 +118,9 @@ class Play:
     def _note_episodes(self, ended: np.ndarray, infos: dict[str, Any]) -> None:
         told = infos.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else infos
         there = told.get("_is_success", np.zeros_like(ended))
-        for lane in np.flatnonzero(ended):
+        for lane in np.flatnonzero(ended).tolist():
             success = bool(told["is_success"][lane]) if there[lane] else None
-            self.episodes.append(EpisodeEnd(float(self._rewards[lane]), int(self._lengths[lane]), success))
+            self.episodes.append(EpisodeEnd(lane, float(self._rewards[lane]), int(self._lengths[lane]), success))
             self._rewards[lane], self._lengths[lane] = 0.0, 0
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
+from gymnasium.vector import VectorEnv
 
-from pyagent.agents.action_masks import ActionMasks, mask_length
+from pyagent.agents.action_masks import mask_length
+from pyagent.agents.play import Play
 from pyagent.evaluation.lanes import Lanes
 from pyagent.evaluation.predictor import Predictor, acting, predict, takes_masks
 
@@ -41,7 +41,8 @@ def evaluate_policy(
 
     Raises:
         TypeError: `env` is neither a gymnasium environment nor a gymnasium vector environment.
-        ValueError: `n_eval_episodes` below 1, or an action mask of another length or one that allows nothing.
+        ValueError: `n_eval_episodes` below 1, an action mask of another length or one that allows nothing, or a vector
+            environment's reward that is no finite number.
     """
     if n_eval_episodes < 1:
         raise ValueError(f"n_eval_episodes: want at least 1, got {n_eval_episodes}")
@@ -84,64 +85,22 @@ def _play_plain(
 def _play_vector(
     model: Predictor, env: VectorEnv[Any, Any, Any], episodes: int, deterministic: bool
 ) -> tuple[list[float], list[int]]:
-    share = np.array([(episodes + lane) // env.num_envs for lane in range(env.num_envs)])
+    share = [(episodes + lane) // env.num_envs for lane in range(env.num_envs)]
     rewards: list[float] = []
     lengths: list[int] = []
-    reward_sum, steps = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=np.int64)
-    lanes, state = _VectorLanes(env, takes_masks(model)), None
-    while (share > 0).any():
-        masks = lanes.action_masks()
-        actions, state = predict(model, lanes.observations, state, lanes.episode_start, deterministic, masks)
-        counted = ~lanes.resetting
-        reward, over, infos = lanes.step(actions)
-        reward_sum += np.where(counted, reward, 0.0)
-        steps += counted
-        for lane in np.flatnonzero(over & (share > 0)):
-            noted = _noted_episode(infos, int(lane))
-            rewards.append(noted[0] if noted else float(reward_sum[lane]))
-            lengths.append(noted[1] if noted else int(steps[lane]))
-        share -= over
-        reward_sum[over], steps[over] = 0.0, 0
+    play, state = Play(env, mask_length(env.single_action_space) if takes_masks(model) else None), None
+    play.restart()
+    while any(left > 0 for left in share):
+        actions, state = predict(model, play.observations, state, play.reset, deterministic, play.masks.current)
+        outcome = play.step(actions)
+        for end in play.episodes:
+            if share[end.lane] > 0:
+                reward, length = _noted_episode(outcome.infos, end.lane) or (end.reward, end.length)
+                rewards.append(reward)
+                lengths.append(length)
+            share[end.lane] -= 1
+        play.episodes.clear()
     return rewards, lengths
-
-
-class _VectorLanes:
-    """A vector environment that goes on to the next episode in every lane that ended, whatever its autoreset mode."""
-
-    def __init__(self, env: VectorEnv[Any, Any, Any], masked: bool) -> None:
-        self.env = env
-        self.mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
-        self.observations, infos = env.reset()
-        self.episode_start = np.ones(env.num_envs, dtype=np.bool_)
-        self.resetting = np.zeros(env.num_envs, dtype=np.bool_)
-        """bool [B]: lanes whose next transition is a reset and no step"""
-        length = mask_length(env.single_action_space) if masked else None
-        self._masks = None if length is None else ActionMasks(env, length)
-        if self._masks is not None:
-            self._masks.begin(infos)
-
-    def action_masks(self) -> NDArray[np.bool_] | None:
-        """What is allowed next, bool [B, A]; None where no environment tells, or nobody asks."""
-        return None if self._masks is None else self._masks.current
-
-    def step(self, actions: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[str, Any]]:
-        """Rewards [B], which episodes are over [B], and what the environment told."""
-        self.observations, reward, terminated, truncated, infos = self.env.step(actions)
-        over = (np.asarray(terminated) | np.asarray(truncated)) & ~self.resetting
-        # What the end of an episode allows is nobody's choice; same-step autoreset tells of the next episode instead.
-        self._read_masks(infos, np.ones_like(over) if self.mode is AutoresetMode.SAME_STEP else ~over)
-        if self.mode is AutoresetMode.NEXT_STEP:
-            self.episode_start, self.resetting = self.resetting, over
-            return reward, over, infos
-        if self.mode is AutoresetMode.DISABLED and over.any():
-            self.observations, of_reset = self.env.reset(options={"reset_mask": over.copy()})
-            self._read_masks(of_reset, over)
-        self.episode_start = over
-        return reward, over, infos
-
-    def _read_masks(self, infos: dict[str, Any], lanes: NDArray[np.bool_]) -> None:
-        if self._masks is not None:
-            self._masks.step(infos, lanes)
 
 
 def _noted_episode(info: dict[str, Any], lane: int) -> tuple[float, int] | None:
