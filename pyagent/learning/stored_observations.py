@@ -11,11 +11,13 @@ import torch
 from pyagent.agents import SpaceReader
 from pyagent.agents.observations import Rows
 
+_FEW_TEXTS = 4096
+
 
 class StoredObservations:
     """Between a vector environment's observations and the fields of a replay.
 
-    Texts are kept once each, in the order in which they were first seen, and stand in the replay as their numbers.
+    Texts are kept once each and stand in the replay as their numbers; see `is_crowded` for how they leave.
 
     Args:
         space: of one observation.
@@ -27,6 +29,8 @@ class StoredObservations:
         self.is_text = isinstance(space, gym.spaces.Text)
         self.texts: list[str] = []
         self._number_of: dict[str, int] = {}
+        self._free: list[int] = []
+        self._enough = _FEW_TEXTS
 
     def specs(self, observations: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and dtype of each field, from a batch of observations."""
@@ -48,12 +52,32 @@ class StoredObservations:
         device = self.understanding.place.device
         return Rows(tuple(torch.from_numpy(value).flatten(0, 1).to(device) for value in values))
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the texts are twice as many as were in use when `keep_only` was last called, and not few."""
+        return len(self._number_of) >= self._enough
+
+    def keep_only(self, fields: dict[str, np.ndarray]) -> None:
+        """Forgets texts that do not occur in these fields; their numbers are given to others."""
+        used = set(np.unique(fields["observation.0"]).tolist())
+        self._number_of = {text: number for text, number in self._number_of.items() if number in used}
+        self._free = [number for number in range(len(self.texts)) if number not in used]
+        for number in self._free:
+            self.texts[number] = ""
+        self._enough = max(2 * len(self._number_of), _FEW_TEXTS)
+
     def load_texts(self, texts: list[str]) -> None:
         self.texts = list(texts)
         self._number_of = {text: number for number, text in enumerate(self.texts)}
 
     def _number(self, text: str) -> int:
-        number = self._number_of.setdefault(text, len(self.texts))
-        if number == len(self.texts):
-            self.texts.append(text)
+        number = self._number_of.get(text)
+        if number is None:
+            if self._free:
+                number = self._free.pop()
+                self.texts[number] = text
+            else:
+                number = len(self.texts)
+                self.texts.append(text)
+            self._number_of[text] = number
         return number

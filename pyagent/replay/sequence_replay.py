@@ -144,6 +144,10 @@ class SequenceReplay:
         """bool `[B]`: the next step of the lane starts a sequence, so that `add` will keep its state."""
         return self._index.starting
 
+    def stored(self, name: str) -> NDArray[Any]:
+        """A view of a field's values, `[B, steps, *shape]`; zeros where a lane has fewer steps than another."""
+        return self._storage[f"field.{name}"][:, : self._index.filled_rows]
+
     def add(
         self,
         fields: Mapping[str, ArrayLike],
