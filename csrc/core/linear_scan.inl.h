@@ -118,9 +118,9 @@ bool streams(const ReturnArgs<T>& p, int64_t b_begin) {
 template <bool kStream, class Formula>
 void scan_blocks(Formula& formula, int64_t b_begin, int64_t b_end) {
   using T = typename Formula::T;
-  alignas(64) T carry[kBlockLanes<T>];
+  alignas(64) T carry[Formula::kLanes];
   const auto& p = formula.p;
-  over_blocks(b_begin, b_end, kBlockLanes<T>, [&](int64_t first, int64_t count) {
+  over_blocks(b_begin, b_end, Formula::kLanes, [&](int64_t first, int64_t count) {
     for (int64_t b = 0; b < count; ++b) carry[b] = formula.last(first + b);
     for (int64_t t = p.T_ - 1; t >= 0; --t) {
       formula.begin_row(t, first, count);
@@ -148,6 +148,7 @@ template <class Args_, class T_>
 struct Formula {
   using Args = Args_;
   using T = T_;
+  static constexpr int64_t kLanes = kBlockLanes<T>;  // of a block
   const Args& p;
 
   T last(int64_t) const { return 0; }

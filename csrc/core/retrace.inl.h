@@ -1,8 +1,9 @@
 // Retrace's targets: G_t = r_t + discount_t (E_t + c_t (G_{t+1} - q_t[a_t])), with E_t = sum_a pi_t[a] q_t[a] and
 // c_t = lambda min(1, pi_t[a_t] / mu_t).
 //
-// What a row needs of its actions is made just before the scan goes through it. Actions lie side by side, so a vector
-// multiplies those of one lane, and the sums of as many lanes as it has places are then made together.
+// What a row needs of its actions is read just before the scan goes through it, for as many lanes at a time as a vector
+// has places. Actions lie side by side: where a lane has few of them a vector is loaded with those of several lanes,
+// permutations bring them together and choose a_t's; else a vector multiplies those of one lane.
 #pragma once
 
 #include "core/linear_scan.inl.h"
@@ -12,25 +13,16 @@ namespace {
 
 template <class T>
 struct Retrace : Formula<RetraceArgs<T>, T> {
-  alignas(64) T expected[kBlockLanes<T>], q_a[kBlockLanes<T>], pi_a[kBlockLanes<T>];
+  // Wide blocks: q_t and pi_t are most of what is read, and longer runs of them leave less to wait for.
+  static constexpr int64_t kLanes = 16384 / sizeof(T);
+  alignas(64) T expected[kLanes], q_a[kLanes], pi_a[kLanes];
 
   void begin_row(int64_t t, int64_t first, int64_t count) {
     const auto& p = this->p;
     const int64_t row = t * p.B + first;
-    constexpr int64_t W = Simd<T>::kWidth;
-    // A vector may reach into the next lane's actions, but not past the last lane's.
-    const int64_t lanes = p.T_ * p.B, reach = p.A > 0 ? (W - 1) / p.A + 1 : 0;
-    for (int64_t b = 0; b < count; b += W) {
-      const bool whole = b + W <= count && row + b + W + reach <= lanes;
-      const Vec<T> sums = whole ? expectations<true>(row + b, W) : expectations<false>(row + b, count - b);
-      store_first<T>(expected + b, sums, count - b);
-    }
+    read_row<kLongest>(row, count);
     // Nothing follows the last step, nor a truncated one: its action takes no part.
     const bool last = t == p.T_ - 1;
-    for (int64_t b = 0; b < count; ++b) {
-      const int64_t at = (row + b) * p.A + p.a_t[row + b];
-      q_a[b] = p.q_t[at], pi_a[b] = p.pi_t[at];
-    }
     for (int64_t b = 0; (last || p.truncated) && b < count; ++b)
       if (last || p.truncated[row + b]) q_a[b] = pi_a[b] = 0;
   }
@@ -50,29 +42,101 @@ struct Retrace : Formula<RetraceArgs<T>, T> {
   }
 
  private:
-  // E of `count` lanes, at most a vector's.
-  template <bool kWhole>
-  PYAGENT_INLINE Vec<T> expectations(int64_t lane, int64_t count) const {
-    constexpr int W = Simd<T>::kWidth;
-    const int64_t A = this->p.A, row = this->p.B * A, rest = A % W;
-    typename Simd<T>::Int place;
-    for (int i = 0; i < W; ++i) place[i] = i;
-    const auto within = place < static_cast<decltype(+place[0])>(rest);
-    const T *q = this->p.q_t + lane * A, *pi = this->p.pi_t + lane * A;
+  using Int = typename Simd<T>::Int;
+  using Number = decltype(Int{}[0] + 0);
+  static constexpr int W = Simd<T>::kWidth;
+  // Where a permutation is no instruction, every lane is read as one of many actions.
+  static constexpr int kLongest = 2 * W, kShortest = PYAGENT_VECTOR_BYTES > 16 ? 2 : kLongest;
+
+  // kMost: a power of two that the actions of a lane do not exceed, the least one; or kLongest, and any number.
+  template <int kMost>
+  void read_row(int64_t row, int64_t count) {
+    const int64_t A = this->p.A, end = this->p.T_ * this->p.B * A;
+    if constexpr (kMost > kShortest)
+      if (A <= kMost / 2) return read_row<kMost / 2>(row, count);
+    int64_t b = 0;
+    // A vector may reach into the next lane's actions, but not past the last lane's.
+    for (; b + W <= count && (row + b + W) * A + W <= end; b += W) read_lanes<kMost>(row + b, b, All{});
+    for (; b < count; b += W) read_some_lanes<kMost>(row + b, b, count - b);
+  }
+
+  // Not inlined, so that what it takes is no burden to the loop beside it.
+  template <int kMost>
+  __attribute__((noinline)) void read_some_lanes(int64_t lane, int64_t b, int64_t count) {
+    read_lanes<kMost>(lane, b, count);
+  }
+
+  template <int kMost, class Count>
+  PYAGENT_INLINE void read_lanes(int64_t lane, int64_t b, Count count) {
+    const auto& p = this->p;
+    const T *q = p.q_t + lane * p.A, *pi = p.pi_t + lane * p.A;
+    if constexpr (kMost < kLongest)
+      read_short<kMost>(q, pi, p.a_t + lane, b, count);
+    else
+      read_long(q, pi, p.a_t + lane, b, count);
+  }
+
+  template <int kMost, class Count>
+  PYAGENT_INLINE void read_short(const T* q, const T* pi, const int64_t* a, int64_t b, Count count) {
+    constexpr int kGroup = W / kMost, kHalf = kMost / 2;  // lanes of a vector; actions added to the others
+    const int64_t A = this->p.A;
+    const Int i = lane_numbers<T>(), low = in_pair<kGroup>(i / kHalf) + i % kHalf;
+    const auto within = i % kHalf + kHalf < static_cast<Number>(A);
+    Vec<T> qs[kMost], pis[kMost], products[kMost], sums[kHalf];
+#pragma GCC unroll 16
+    for (int v = 0; v < kMost; ++v, q += kGroup * A, pi += kGroup * A) {
+      qs[v] = load_first<T>(q, (count - v * kGroup) * A), pis[v] = load_first<T>(pi, (count - v * kGroup) * A);
+      products[v] = qs[v] * pis[v];
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kHalf; ++v) {
+      const Vec<T>&x = products[2 * v], &y = products[2 * v + 1];
+      sums[v] = permute<T>(x, y, low) + (within ? permute<T>(x, y, low + kHalf) : Vec<T>{});
+    }
+    sum_neighbours<T, kHalf>(sums);
+    store_first<T>(expected + b, sums[0], count);
+    alignas(64) Number actions[W] = {};
+    for (int64_t j = 0; j < W && count > j; ++j) actions[j] = static_cast<Number>(a[j]);
+    Int chosen;
+    __builtin_memcpy(&chosen, actions, sizeof(chosen));
+    chosen += in_pair<kGroup>(i);
+    store_first<T>(q_a + b, choose<kMost>(qs, chosen), count);
+    store_first<T>(pi_a + b, choose<kMost>(pis, chosen), count);
+  }
+
+  // Where a lane's actions start in a pair of vectors.
+  template <int kGroup>
+  PYAGENT_INLINE Int in_pair(Int lane) const {
+    return lane / kGroup % 2 * W + lane % kGroup * static_cast<Number>(this->p.A);
+  }
+
+  // Every lane's element of its pair of vectors.
+  template <int kMost>
+  static PYAGENT_INLINE Vec<T> choose(const Vec<T> (&x)[kMost], Int chosen) {
+    const Int vector = lane_numbers<T>() / (W / kMost);
+    Vec<T> found = permute<T>(x[0], x[1], chosen);
+#pragma GCC unroll 8
+    for (int v = 2; v < kMost; v += 2) found = vector < v ? found : permute<T>(x[v], x[v + 1], chosen);
+    return found;
+  }
+
+  template <class Count>
+  PYAGENT_INLINE void read_long(const T* q, const T* pi, const int64_t* a, int64_t b, Count count) {
+    const int64_t A = this->p.A;
+    const auto within = lane_numbers<T>() < static_cast<Number>(A % W);
+    for (int64_t i = 0; i < W && count > i; ++i) q_a[b + i] = q[i * A + a[i]], pi_a[b + i] = pi[i * A + a[i]];
     Vec<T> sums[W];
 #pragma GCC unroll 16
     for (int i = 0; i < W; ++i, q += A, pi += A) {
       sums[i] = Vec<T>{};
-      if (!kWhole && i >= count) continue;
-      fetch_before(q, row), fetch_before(pi, row);  // for the next row; from L2 too
-      int64_t a = 0;
-      for (; a + W <= A; a += W) sums[i] += load(q + a) * load(pi + a);
-      const Vec<T> product =
-          kWhole ? load(q + a) * load(pi + a) : load_first<T>(q + a, rest) * load_first<T>(pi + a, rest);
+      int64_t j = 0;
+      for (; j + W <= A && count > i; j += W) sums[i] += load(q + j) * load(pi + j);
+      const auto left = (count - i) * A - j;
+      const Vec<T> product = load_first<T>(q + j, left) * load_first<T>(pi + j, left);
       sums[i] += within ? product : Vec<T>{};
     }
     sum_each<T>(sums);
-    return sums[0];
+    store_first<T>(expected + b, sums[0], count);
   }
 };
 

@@ -95,6 +95,7 @@ PYAGENT_INLINE typename Simd<T>::Int mask_of(const bool* p) {
 // A count of elements known to fill every vector asked for: what is left after some are taken fills the next one too.
 struct All {};
 constexpr All operator-(All, int64_t) { return {}; }
+constexpr All operator*(All, int64_t) { return {}; }
 constexpr bool operator>(All, int64_t) { return true; }
 
 template <class T>
@@ -157,19 +158,33 @@ PYAGENT_INLINE T sum_lanes(Vec<T> v) {
   return sum;
 }
 
+// The numbers of a vector's lanes.
+template <class T>
+PYAGENT_INLINE typename Simd<T>::Int lane_numbers() {
+  typename Simd<T>::Int numbers{};
+  for (int i = 0; i < Simd<T>::kWidth; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// Of a's elements and, behind them, b's: those that `from` numbers.
+template <class T>
+PYAGENT_INLINE Vec<T> permute(Vec<T> a, Vec<T> b, typename Simd<T>::Int from) {
+#if defined(__clang__)
+  constexpr int W = Simd<T>::kWidth;
+  Vec<T> chosen{};
+  for (int i = 0; i < W; ++i) chosen[i] = (from[i] & W ? b : a)[from[i] % W];
+  return chosen;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+
 // The first halves, or the second, of a and b in turns: a0 b0 a1 b1 …
 template <class T, bool kSecond>
 PYAGENT_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b) {
   constexpr int W = Simd<T>::kWidth;
-#if defined(__clang__)
-  Vec<T> turns{};
-  for (int i = 0; i < W; ++i) turns[i] = (i % 2 ? b : a)[i / 2 + (kSecond ? W / 2 : 0)];
-  return turns;
-#else
-  typename Simd<T>::Int from{};
-  for (int i = 0; i < W; ++i) from[i] = i / 2 + (kSecond ? W / 2 : 0) + (i % 2 ? W : 0);
-  return __builtin_shuffle(a, b, from);
-#endif
+  const auto i = lane_numbers<T>();
+  return permute<T>(a, b, i / 2 + i % 2 * W + (kSecond ? W / 2 : 0));
 }
 
 // A perfect shuffle of all elements turns their numbers' bits by one place, log2 W of them swap rows and columns.
@@ -196,6 +211,17 @@ PYAGENT_INLINE void sum_each(Vec<T> (&v)[Simd<T>::kWidth]) {
 #pragma GCC unroll 16
     for (int i = 0; i < half; ++i)
       v[i] = interleave<T, false>(v[i], v[i + half]) + interleave<T, true>(v[i], v[i + half]);
+}
+
+// v[0] = the sums of every n neighbouring lanes, those of v[0], then of v[1] …, n a power of two; the others are lost.
+template <class T, int n>
+PYAGENT_INLINE void sum_neighbours(Vec<T> (&v)[n]) {
+  const auto even = lane_numbers<T>() * 2;
+#pragma GCC unroll 4
+  for (int half = n / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+    for (int i = 0; i < half; ++i)
+      v[i] = permute<T>(v[2 * i], v[2 * i + 1], even) + permute<T>(v[2 * i], v[2 * i + 1], even + 1);
 }
 
 // What exp needs of each type: log2(e), ln 2 in two parts (Cody and Waite), the number whose addition rounds to an
