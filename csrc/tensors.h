@@ -155,7 +155,9 @@ Argument<Real<T>> computed_argument(const char* name, const OptionalTensor& tens
 inline void check_range(const char* name, const int64_t* values, int64_t count, int64_t low, int64_t high) {
   // The sign of one difference or the other; unlike comparisons of 64 bits, every processor subtracts them in vectors.
   uint64_t differences = 0;
-  for (int64_t i = 0; values && i < count; ++i) {
+  if (!values) return;
+#pragma GCC unroll 8
+  for (int64_t i = 0; i < count; ++i) {
     const uint64_t value = static_cast<uint64_t>(values[i]);
     differences |= (static_cast<uint64_t>(high) - value) | (value - static_cast<uint64_t>(low));
   }
