@@ -17,6 +17,8 @@ struct Retrace : Formula<RetraceArgs<T>, T> {
   static constexpr int64_t kLanes = 16384 / sizeof(T);
   alignas(64) T expected[kLanes], q_a[kLanes], pi_a[kLanes];
 
+  explicit Retrace(const RetraceArgs<T>& args) : Formula<RetraceArgs<T>, T>{args} {}  // leaves the arrays as they are
+
   void begin_row(int64_t t, int64_t first, int64_t count) {
     const auto& p = this->p;
     const int64_t row = t * p.B + first;
