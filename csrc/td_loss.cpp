@@ -78,21 +78,20 @@ struct Losses {
   // Of a block of rows: errors, and gradients of the sum of their losses.
   Sum run(int64_t first, int64_t count) const {
     // Whole vectors, and sums by fours: behind the last row stand rows that are masked.
-    T td[kBlockRows] = {}, weight[kBlockRows] = {}, loss[kBlockRows] = {}, grad[kBlockRows];
+    const int64_t padded = (count + 3) / 4 * 4;
+    T td[kBlockRows], weight[kBlockRows], loss[kBlockRows];
     targets(first, count, td);
     weights_of(first, count, weight);
+    for (int64_t i = count; i < padded; ++i) td[i] = weight[i] = 0;
     const T* const q = q_tm1 + first * A;
     for (int64_t i = 0; i < count; ++i) td[i] -= q[i * A + a_tm1[first + i]];
-    constexpr int64_t W = Simd<T>::kWidth;
-    for (int64_t i = 0; i < count; i += W) {
+    for (int64_t i = 0; i < padded; i += Simd<T>::kWidth) {
       const Vec<T> error = load<T>(td + i), w = load<T>(weight + i), none{};
       const Vec<T> slope = clamp<T>(error, -huber_delta, huber_delta);
       store<T>(loss + i, w == none ? none : w * slope * (error - slope / 2));
-      store<T>(grad + i, w == none ? none : -w * slope);
-      store<T>(td + i, w == none ? none : error);
+      store_first<T>(grad_q_a + first + i, w == none ? none : -w * slope, count - i);
+      store_first<T>(td_error + first + i, w == none ? none : error, count - i);
     }
-    std::copy_n(td, count, td_error + first);
-    std::copy_n(grad, count, grad_q_a + first);
     Sum sum{};
     for (int64_t i = 0; i < count; ++i) sum.counted += weight[i] != 0;
     double parts[4] = {};
@@ -117,7 +116,10 @@ struct Losses {
   void weights_of(int64_t first, int64_t count, T* weight) const {
     if (!weights) return std::fill_n(weight, count, T(1)), void();
     if (!weights_by_lane) return std::copy_n(weights + first, count, weight), void();
-    for (int64_t i = 0, lane = first % B; i < count; ++i, ++lane) weight[i] = weights[lane < B ? lane : lane = 0];
+    for (int64_t i = 0, lane = first % B, run; i < count; i += run, lane = 0) {
+      run = std::min(B - lane, count - i);
+      std::copy_n(weights + lane, run, weight + i);
+    }
   }
 };
 
@@ -170,8 +172,12 @@ Tensor backward(const Tensor& grad_q_a, const Tensor& a_tm1, const OptionalTenso
   T* out = data<T>(grad_q);
   const T by = factor.get() ? *factor.get() : T(1);
   parallel_over(T_ * B, T_ * B * (A + 8), [&](int64_t begin, int64_t end) {
-    std::fill(out + begin * A, out + end * A, T(0));
-    for (int64_t n = begin; n < end; ++n) out[n * A + a[n]] = by * rows[n];
+    constexpr int64_t kRows = 64;  // few enough to be in L1 still
+    for (int64_t first = begin, last; first < end; first = last) {
+      last = std::min(first + kRows, end);
+      std::fill(out + first * A, out + last * A, T(0));
+      for (int64_t n = first; n < last; ++n) out[n * A + a[n]] = by * rows[n];
+    }
   });
   return grad_q;
 }
