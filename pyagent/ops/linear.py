@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pyagent import native
+from pyagent.ops.autograd import once_differentiable
 from pyagent.ops.checks import check_optional, check_tensor, first_order_only, one_device
 
 # Only on AMX are three products of bfloat16 faster than one of float32. Elsewhere the ops take no notice of being told

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pyagent import native
+from pyagent.ops.autograd import once_differentiable
 from pyagent.ops.checks import check_optional, check_range, check_tensor, first_order_only, one_device
 from pyagent.ops.triton_kernels import compiled_for, register
 

@@ -29,9 +29,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pyagent import native
+from pyagent.ops.autograd import once_differentiable
 from pyagent.ops.checks import check_optional, check_range, check_size, check_tensor, first_order_only, one_device
 from pyagent.ops.distinct_tokens import distinct_tokens, distinct_tokens_reference
 from pyagent.ops.linear import autocast, linear_reference, may_split
