@@ -185,9 +185,10 @@ def _td_error(
         return td_loss_reference(*arguments)[1]
     first_order_only("td_error", arguments)
     try:
+        _, td_error, _ = _forward(*arguments, None, None, None)
         if torch.is_grad_enabled() and q_tm1.requires_grad:
-            return _TDError.apply(*arguments)
-        return _forward(*arguments, None, None, None)[1]
+            return _TDError.apply(q_tm1, (td_error, a_tm1))
+        return td_error
     except RuntimeError:
         _check(*arguments)  # names the argument, if one was at fault
         check_range("a_tm1", a_tm1, 0, q_tm1.shape[-1])
@@ -218,9 +219,10 @@ def _loss(
         return TDLoss(loss, td_error.detach())
     first_order_only("td_loss", arguments)
     try:
+        loss, td_error, grad_q_a = _forward(*arguments, *settings)
         if torch.is_grad_enabled() and q_tm1.requires_grad:
-            return TDLoss(*_Loss.apply(*arguments, *settings))
-        return TDLoss(*_forward(*arguments, *settings)[:2])
+            loss = _Loss.apply(q_tm1, (loss, grad_q_a, a_tm1))
+        return TDLoss(loss, td_error)
     except RuntimeError:
         _check(*arguments, target_name)  # names the argument, if one was at fault
         check_range("a_tm1", a_tm1, 0, q_tm1.shape[-1])
@@ -265,42 +267,43 @@ def _check_rescaling(rescale_epsilon: float | None) -> None:
         raise ValueError(f"rescale_epsilon: got {rescale_epsilon}, want a number of at least 0")
 
 
+# What has been computed takes its place in q_tm1's graph. The rest comes in a tuple, into which autograd does not look:
+# every argument and result of a node costs it time, those without gradient too.
 class _TDError(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(arguments[1])
-        ctx.A = arguments[0].shape[-1]
-        return _forward(*arguments, None, None, None)[1]
+    def forward(ctx: Any, q_tm1: Tensor, computed: tuple[Tensor, Tensor]) -> Tensor:
+        td_error, a_tm1 = computed
+        ctx.save_for_backward(a_tm1)
+        ctx.A = q_tm1.shape[-1]
+        return td_error
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_td_error: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        (a_tm1,) = ctx.saved_tensors
-        return _backward(-grad_td_error, a_tm1, None, ctx.A), None, None, None, None, None
+    def backward(ctx: Any, grad_td_error: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _backward(-grad_td_error, *ctx.saved_tensors, None, ctx.A), None
 
 
 class _Loss(torch.autograd.Function):
-    """The gradient by each q_tm1[a_tm1] is formed in the forward, up to the factor that the backward brings."""
+    """The gradient by each q_tm1[a_tm1] is there already, up to the factor that the backward brings."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        loss, td_error, grad_q_a = _forward(*arguments)
-        ctx.save_for_backward(grad_q_a, arguments[1])
-        ctx.A = arguments[0].shape[-1]
-        ctx.mark_non_differentiable(td_error)
-        ctx.set_materialize_grads(False)
-        return loss, td_error
+    def forward(ctx: Any, q_tm1: Tensor, computed: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        loss, *saved = computed
+        ctx.save_for_backward(*saved)
+        ctx.A = q_tm1.shape[-1]
+        return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        rest = (None,) * 8
-        return (None if grad_loss is None else _backward(*ctx.saved_tensors, grad_loss, ctx.A)), *rest
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _backward(*ctx.saved_tensors, grad_loss, ctx.A), None
 
 
 if native.available:
     _forward = torch.ops.pyagent.td_loss_forward.default
     _backward = torch.ops.pyagent.td_loss_backward.default
+    _library = torch.library.Library("pyagent", "FRAGMENT")
+    _library.impl("td_loss_forward", torch.library.fallthrough_kernel, "Autograd")
     for _op in ("td_loss_forward", "td_loss_backward", "bootstrap_value"):
         register(_op, "td_loss")
 
