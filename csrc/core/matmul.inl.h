@@ -17,9 +17,9 @@ constexpr int64_t kBlockRows = 64;
 // Rows of a packed block of A lie this far apart: a power of two would put them all in the same few cache sets.
 constexpr int64_t kRowStride = kDepth + 16;
 template <class T>
-constexpr int64_t kPanelColumns = kPlainVectors * Simd<T>::kWidth;
-template <class T>
-constexpr int64_t kBlockColumns = kPanelColumns<T> * (1024 / static_cast<int64_t>(sizeof(T)) / kPanelColumns<T>);
+constexpr int64_t kBlockColumns = 1024 / static_cast<int64_t>(sizeof(T));  // whole panels of any width
+// Rows at a time: no more than keep the multipliers busy.
+constexpr int plain_rows(int N) { return panel_rows(N) < 12 ? panel_rows(N) : 12; }
 
 PYAGENT_INLINE int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
 
@@ -68,10 +68,11 @@ PYAGENT_INLINE void copy_transposed(const T* const* from, int64_t rows, int64_t 
     for (int64_t i = 0; i < rows; ++i) to[j * stride + i] = from[i][j];
 }
 
-// panels[panel][k][column] of B[k_begin.., n_begin..], `depth` by `columns`, padded with zeros to whole panels.
-template <class T>
+// panels[panel][k][column], a panel being N vectors wide, of B[k_begin.., n_begin..], `depth` by `columns`, padded with
+// zeros to whole panels.
+template <class T, int N>
 void pack_columns(const MatmulArgs<T>& p, int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, T* panels) {
-  constexpr int64_t P = kPanelColumns<T>, W = Simd<T>::kWidth;
+  constexpr int64_t W = Simd<T>::kWidth, P = N * W;
   for (int64_t n = 0; n < columns; n += P, panels += P * depth) {
     const int64_t width = at_most(columns - n, P);
     if (width < P)
@@ -103,12 +104,12 @@ void pack_rows(const MatmulArgs<T>& p, int64_t m_begin, int64_t count, int64_t k
 
 // C[m_begin + 0..count, n_begin + 0..columns] += A times the packed panels; the first k starts from the bias.
 // A's rows are those of `a` from a_begin on.
-template <class T>
+template <class T, int N>
 void multiply_block(const MatmulArgs<T>& p, const MatrixRows<T>& a, int64_t a_begin, int64_t m_begin, int64_t count,
                     int64_t k_begin, int64_t depth, int64_t n_begin, int64_t columns, const T* panels) {
-  constexpr int N = kPlainVectors, W = Simd<T>::kWidth;
+  constexpr int W = Simd<T>::kWidth;
   for (int64_t n = 0; n < columns; n += N * W, panels += N * W * depth) {
-    for_row_groups<panel_rows(N)>(count, [&](int64_t first, auto size) {
+    for_row_groups<plain_rows(N)>(count, [&](int64_t first, auto size) {
       constexpr int M = decltype(size)::value;
       T* c[M];
       const T* rows[M];
@@ -166,32 +167,39 @@ void dot_products(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end) {
   }
 }
 
-template <class T>
-void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratch) {
-  if (takes_dot_products(p)) return dot_products(p, m_begin, m_end);
-  T* panels = static_cast<T*>(scratch);
+template <class T, int N>
+void multiply_panels(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, T* panels) {
   T* packed_rows = panels + kBlockColumns<T> * kDepth;
-  if (p.K == 0) {
-    if (p.accumulate) return;
-    for (int64_t m = m_begin; m < m_end; ++m)
-      for (int64_t n = 0; n < p.N; ++n) p.c[m * p.c_stride + n] = p.bias ? p.bias[n] : T(0);
-    return;
-  }
   for (int64_t n = 0; n < p.N; n += kBlockColumns<T>) {
     const int64_t columns = at_most(p.N - n, kBlockColumns<T>);
     for (int64_t k = 0; k < p.K; k += kDepth) {
       const int64_t depth = at_most(p.K - k, kDepth);
-      pack_columns(p, k, depth, n, columns, panels);
+      pack_columns<T, N>(p, k, depth, n, columns, panels);
       for (int64_t m = m_begin; m < m_end; m += kBlockRows) {
         const int64_t count = at_most(m_end - m, kBlockRows);
+        MatrixRows<T> a = p.a;
         if (p.a_transposed) {
           pack_rows(p, m, count, k, depth, packed_rows);
-          multiply_block(p, MatrixRows<T>{packed_rows, kRowStride, nullptr}, 0, m, count, k, depth, n, columns, panels);
-        } else {
-          multiply_block(p, p.a, m, m, count, k, depth, n, columns, panels);
+          a = {packed_rows, kRowStride, nullptr};
         }
+        multiply_block<T, N>(p, a, p.a_transposed ? 0 : m, m, count, k, depth, n, columns, panels);
       }
     }
+  }
+}
+
+template <class T>
+void matmul(const MatmulArgs<T>& p, int64_t m_begin, int64_t m_end, void* scratch) {
+  if (takes_dot_products(p)) return dot_products(p, m_begin, m_end);
+  T* panels = static_cast<T*>(scratch);
+  if (p.K == 0) {
+    if (p.accumulate) return;
+    for (int64_t m = m_begin; m < m_end; ++m)
+      for (int64_t n = 0; n < p.N; ++n) p.c[m * p.c_stride + n] = p.bias ? p.bias[n] : T(0);
+  } else if (p.N <= Simd<T>::kWidth) {
+    multiply_panels<T, 1>(p, m_begin, m_end, panels);
+  } else {
+    multiply_panels<T, kPlainVectors>(p, m_begin, m_end, panels);
   }
 }
 
