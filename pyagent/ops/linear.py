@@ -49,10 +49,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if torch.is_autocast_enabled("cpu"):
         input, weight = autocast(input), autocast(weight)
         bias = None if bias is None else autocast(bias)
-    if input.dim() != 2:
-        _check_linear(input, weight, bias)
-        rows = input.reshape(input.shape[:-1].numel(), input.shape[-1])
-        return linear(rows, weight, bias).view(*input.shape[:-1], weight.shape[0])
     split = may_split(input.dtype)
     try:
         # Checked by the op: an acting step takes microseconds, and words are only needed when something is wrong.
@@ -60,8 +56,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
         ):
             return _Linear.apply(input, weight, bias, split)
-        return _forward(input, weight, bias, split)
-    except (RuntimeError, AttributeError):
+        return in_shape_of(input, _forward(as_rows(input), weight, bias, split))
+    except (RuntimeError, AttributeError, IndexError):
         _check_linear(input, weight, bias)
         raise
 
@@ -99,21 +95,32 @@ def linear_reference(input: Tensor, weight: Tensor, bias: Tensor | None = None) 
     return torch.nn.functional.linear(input, weight, None if bias is None else bias.to(weight.dtype))
 
 
+def as_rows(input: Tensor) -> Tensor:
+    """`[…, K]` as `[M, K]`."""
+    return input if input.dim() == 2 else input.reshape(input.shape[:-1].numel(), input.shape[-1])
+
+
+def in_shape_of(input: Tensor, rows: Tensor) -> Tensor:
+    """`[M, N]` as `[…, N]`."""
+    return rows if input.dim() == 2 else rows.view(*input.shape[:-1], rows.shape[1])
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, split: bool) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(input, weight)
-        ctx.split = split
+        rows = as_rows(input)
+        ctx.save_for_backward(rows, weight)
+        ctx.shape, ctx.split = input.shape, split
         ctx.bias_dtype = None if bias is None else bias.dtype
-        return _forward(input, weight, bias, split)
+        return in_shape_of(input, _forward(rows, weight, bias, split))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         need = ctx.needs_input_grad[:3]
-        grad_input, grad_weight, grad_bias = _backward(grad, *ctx.saved_tensors, *need, ctx.split)
+        grad_input, grad_weight, grad_bias = _backward(as_rows(grad), *ctx.saved_tensors, *need, ctx.split)
         return (
-            grad_input if need[0] else None,
+            grad_input.view(ctx.shape) if need[0] else None,
             grad_weight if need[1] else None,
             grad_bias.to(ctx.bias_dtype) if need[2] else None,
             None,

@@ -10,10 +10,11 @@ from pyagent.ops.linear import linear_reference
 
 ops = torch.ops.pyagent
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
-# M, K, N: empty, the few rows of an acting step, odd, and beyond every block (64 rows, 256 deep, 256 columns).
+# M, K, N: empty, the few rows of an acting step, odd, columns of one vector, and beyond every block (64 rows, 256 deep,
+# 256 columns).
 CASES = [
     *((0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (1, 64, 256), (4, 33, 7), (5, 33, 7), (6, 2, 40)),
-    *((67, 9, 5), (65, 257, 31), (3, 300, 17), (9, 513, 259), (130, 70, 300)),
+    *((67, 9, 5), (131, 64, 1), (77, 300, 16), (65, 257, 31), (3, 300, 17), (9, 513, 259), (130, 70, 300)),
 ]
 
 
@@ -93,6 +94,12 @@ def test_leading_dimensions_are_kept():
     wanted = linear(input, weight, bias)
     assert torch.equal(linear(input.view(2, 3, 2, 5), weight, bias), wanted.view(2, 3, 2, 3))
     assert torch.equal(linear(input[0], weight, bias), linear(input[:1], weight, bias)[0])
+    weigh = torch.randn(12, 3, dtype=torch.float64)
+    rows, led = (
+        run(linear, (input, weight, bias), weigh),
+        run(linear, (input.view(2, 6, 5), weight, bias), weigh.view(2, 6, 3)),
+    )
+    assert all(torch.equal(x.view_as(y), y) for x, y in zip(rows, led, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
