@@ -226,6 +226,9 @@ struct SequenceKernels {
   void (*matmul)(const MatmulArgs<T>&, int64_t m_begin, int64_t m_end, void* scratch);
   // out[r, c] += data[i, c] for every i with index[i] == r, in the order of i (index null: one row), c in the range.
   void (*sum_rows)(const RowSumArgs<T>&, int64_t c_begin, int64_t c_end);
+  void (*tanh)(T* values, int64_t count);  // in place
+  // out = grad (1 - tanh^2)
+  void (*tanh_gradient)(const T* grad, const T* tanh, int64_t count, T* out);
 };
 
 template <class T>

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from pyagent.nn.recurrent import in_float32
-from pyagent.ops import linear
+from pyagent.ops import tanh_layers
 
 NetArch = Mapping[str, Sequence[int]]
 NET_ARCH: NetArch = {"pi": (64, 64), "vf": (64, 64)}
 
 
-class Linear(nn.Linear):
-    """`torch.nn.Linear` by our own products where they are the faster ones: not to a few outputs."""
+class TanhLayers(nn.Sequential):
+    """Linear layers with tanh between, of our own products; orthogonal, the last one times `gain`.
+
+    Args:
+        sizes: of the input, of every hidden layer and of the output.
+    """
+
+    def __init__(self, sizes: Sequence[int], gain: float) -> None:
+        layers = [_orthogonal(nn.Linear(before, after), 2**0.5) for before, after in pairwise(sizes[:-1])]
+        layers.append(_orthogonal(nn.Linear(sizes[-2], sizes[-1]), gain))
+        # Numbered as if every tanh were a module of its own: saved agents have these names.
+        super().__init__(OrderedDict((str(2 * i), layer) for i, layer in enumerate(layers)))
 
     def forward(self, input: Tensor) -> Tensor:
-        return linear(input, self.weight, self.bias) if self.out_features >= 16 else super().forward(input)
-
-
-def tanh_layers(input_size: int, sizes: Sequence[int], output_size: int, gain: float) -> nn.Sequential:
-    """Linear layers of `sizes` with tanh between, then one to `output_size`; orthogonal, the last one times `gain`."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise((input_size, *sizes)):
-        layers += [_orthogonal(Linear(before, after), 2**0.5), nn.Tanh()]
-    return nn.Sequential(*layers, _orthogonal(Linear((input_size, *sizes)[-1], output_size), gain))
+        weights, biases = zip(*((layer.weight, layer.bias) for layer in self), strict=True)
+        return tanh_layers(input, weights, biases)
 
 
 class ActorCritic(nn.Module):
@@ -40,8 +44,8 @@ class ActorCritic(nn.Module):
 
     def __init__(self, hidden_size: int, num_scores: int, net_arch: NetArch = NET_ARCH) -> None:
         super().__init__()
-        self.policy = tanh_layers(hidden_size, net_arch["pi"], num_scores, 0.01)
-        self.value = tanh_layers(hidden_size, net_arch["vf"], 1, 1.0)
+        self.policy = TanhLayers((hidden_size, *net_arch["pi"], num_scores), 0.01)
+        self.value = TanhLayers((hidden_size, *net_arch["vf"], 1), 1.0)
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [..., A] and values [...] of states [..., H], both float32."""
@@ -62,8 +66,8 @@ class DuelingQ(nn.Module):
 
     def __init__(self, hidden_size: int, num_actions: int, sizes: Sequence[int] = (64,), dueling: bool = True) -> None:
         super().__init__()
-        self.advantage = tanh_layers(hidden_size, sizes, num_actions, 1.0)
-        self.value = tanh_layers(hidden_size, sizes, 1, 1.0) if dueling else None
+        self.advantage = TanhLayers((hidden_size, *sizes, num_actions), 1.0)
+        self.value = TanhLayers((hidden_size, *sizes, 1), 1.0) if dueling else None
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Action values [..., A] and the largest of them [...] of states [..., H], both float32."""

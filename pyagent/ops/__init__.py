@@ -19,6 +19,7 @@ from pyagent.ops.recurrent_layer import recurrent_layer
 from pyagent.ops.retrace import retrace
 from pyagent.ops.sample_categorical import sample_categorical
 from pyagent.ops.sarsa_update import sarsa_update
+from pyagent.ops.tanh_layers import tanh_layers
 from pyagent.ops.td_loss import (
     TDLoss,
     bootstrap_value,
@@ -60,6 +61,7 @@ __all__ = [
     "sarsa_update",
     "signed_hyperbolic",
     "signed_parabolic",
+    "tanh_layers",
     "td_loss",
     "vtrace",
 ]

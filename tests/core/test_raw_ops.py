@@ -49,6 +49,9 @@ LINEAR_BACKWARD = {"grad": f32(3, 5), "input": f32(3, 4), "weight": f32(5, 4), *
     ("need_input", "need_weight", "need_bias"), True)}  # fmt: skip
 LINEAR_BF16 = {name: x.bfloat16() for name, x in LINEAR.items()}
 LINEAR_BACKWARD_BF16 = {name: x.bfloat16() if isinstance(x, torch.Tensor) else x for name, x in LINEAR_BACKWARD.items()}
+LAYERS = {"input": f32(3, 4), "weights": [f32(5, 4), f32(2, 5)], "biases": [f32(5), f32(2)]}
+LAYERS_BACKWARD = {"grad": f32(3, 2), "input": f32(3, 4), "weights": [f32(5, 4), f32(2, 5)], "hidden": [f32(3, 5)],
+                   "need_input": True}  # fmt: skip
 
 HEAD = {
     "input": f32(3, 4),
@@ -98,6 +101,14 @@ HOSTILE = [
     (ops.linear_backward, LINEAR_BACKWARD, {"grad": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"weight": f32(5, 3)}),
     (ops.linear_backward, LINEAR_BACKWARD, {"input": f32(2, 3, 4)}),
+    *((ops.tanh_layers_forward, LAYERS, {"weights": x})
+      for x in ([], [f32(5, 4)], [f32(5, 4), f32(2, 4)], [f32(5)] * 2)),
+    *((ops.tanh_layers_forward, LAYERS, {"biases": x}) for x in ([], [f32(5)], [f32(5), f32(3)], [f32(5), f32(2, 1)])),
+    (ops.tanh_layers_forward, LAYERS, {"weights": [], "biases": []}),
+    *((ops.tanh_layers_backward, LAYERS_BACKWARD, {"hidden": x})
+      for x in ([], [f32(3, 4)], [f32(15)], [f32(3, 5)] * 2, [f32(3, 5).double()], [f32(3, 5).to("meta")])),
+    *((ops.tanh_layers_backward, LAYERS_BACKWARD, {"weights": x}) for x in ([], [f32(5, 4)], [f32(5, 4), f32(2, 4)])),
+    (ops.tanh_layers_backward, LAYERS_BACKWARD, {"grad": f32(2, 3)}),
     *((ops.linear_cross_entropy_forward, HEAD, {"input": x}) for x in (f32(3, 5), f32(2, 4), f32(4), f32(3, 4, 1))),
     *((ops.linear_cross_entropy_forward, HEAD, {"linear_weight": x}) for x in (f32(4), f32(4, 5), f32(5, 4, 1))),
     *((ops.linear_cross_entropy_forward, HEAD, {"target": x}) for x in (i64(0, 1), i64(0, 1, 2).view(3, 1))),

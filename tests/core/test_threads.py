@@ -103,6 +103,21 @@ def test_one_thread_is_two_threads_in_a_linear_map(dtype, split, threads):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_one_thread_is_two_threads_in_linear_maps_with_tanh_between(dtype, threads):
+    random = torch.Generator().manual_seed(0)
+    shapes = ((777, 300), (129, 300), (5, 129), (129,), (5,), (777, 5))
+    input, *weights, first, last, grad = (torch.randn(shape, generator=random).to(dtype) for shape in shapes)
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        hidden, output = torch.ops.pyagent.tanh_layers_forward(input, weights, [first, last])
+        grads = torch.ops.pyagent.tanh_layers_backward(grad, input, weights, [hidden], True)
+        results.append([hidden, output, grads[0], *grads[1], *grads[2]])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 @pytest.mark.parametrize("name", ["GRU", "EmbeddingLSTM"])
 def test_python_threads_share_a_module(name, threads):
     model = build(name)

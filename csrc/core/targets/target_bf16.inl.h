@@ -5,6 +5,7 @@
 #include "core/matmul_bf16.inl.h"
 #include "core/recurrence_backward.inl.h"
 #include "core/recurrence_forward.inl.h"
+#include "core/tanh.inl.h"
 
 namespace pyagent {
 namespace {
@@ -23,6 +24,8 @@ constexpr SequenceKernels<T> sequence_kernels() {
       nullptr,
       nullptr,
       sum_rows,
+      tanh_of,
+      tanh_gradient,
   };
   if constexpr (kParts<T, P> > 1)
     kernels.matmul_scratch_bytes = pair_matmul_scratch, kernels.matmul = pair_matmul;
