@@ -17,7 +17,7 @@ from pyagent.agents.interaction import Interaction, Rollout
 from pyagent.agents.language_agent import LanguageAgent, Reply
 from pyagent.agents.observations import SpaceReader
 from pyagent.agents.play import EpisodeEnd, Outcome, Play
-from pyagent.agents.state_tracking import CORES, recurrent_core, select_lanes
+from pyagent.agents.state_tracking import CORES, recurrent_core
 from pyagent.agents.token_agent import SpokenWords, TokenAgent
 from pyagent.agents.understanding import Turns, Understanding
 
@@ -46,5 +46,4 @@ __all__ = [
     "Understanding",
     "load_language_agent",
     "recurrent_core",
-    "select_lanes",
 ]

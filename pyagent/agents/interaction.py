@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ class Rollout:
     """T turns of B lanes."""
 
     turns: Any
-    """what the understanding prepared of the T·B observations, row t·B+b"""
+    """what the understanding prepared of observations, in rows; or, where it has no weights, what it read of them"""
+    row: Tensor
+    """int64 [T, B]: where in `turns` each is"""
     state: State | None
     """the core's state before the first turn"""
     reset: Tensor
@@ -39,6 +42,21 @@ class Rollout:
     """[T, B]: 0 where nothing that came after counts for what was before"""
     mask: Tensor | None = None
     """bool [T, B, A]: actions that were allowed; None where all always were"""
+
+    def split(self, order: Tensor, lanes: int) -> list[Rollout]:
+        """Rollouts of at most so many lanes each, in this order (int64 [B])."""
+        parts = (split_lanes(getattr(self, field.name), order, lanes) for field in fields(self)[1:])
+        return [Rollout(self.turns, *values) for values in zip(*parts, strict=True)]
+
+
+def split_lanes(whole: Any, order: Tensor, lanes: int) -> Sequence[Any]:
+    """Parts of at most so many lanes, in this order, of a tensor whose second dimension they are, or of a tuple of
+    such; of None as many Nones."""
+    if whole is None:
+        return [None] * -(-len(order) // lanes)
+    if isinstance(whole, tuple):
+        return list(zip(*(split_lanes(tensor, order, lanes) for tensor in whole), strict=True))
+    return [part.contiguous() for part in whole.index_select(1, order).split(lanes, 1)]
 
 
 class Interaction:
@@ -118,7 +136,10 @@ class Interaction:
         _, value, _, _ = self.agent.step(self.play.observations, self.state, reset)
         self._turns["value"].append(value)
         stacked = {name: torch.stack(turns) for name, turns in self._turns.items() if turns}
-        done = Rollout(self.agent.understanding.prepare(join(self._observations)), self._first_state, **stacked)
+        valid = stacked["valid"]
+        row = torch.arange(valid.numel(), device=valid.device).view(valid.shape)
+        turns = self.agent.understanding.prepare(join(self._observations))
+        done = Rollout(turns, row, self._first_state, **stacked)
         self._begin()
         return done
 

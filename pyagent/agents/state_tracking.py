@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from pyagent.nn import GRU, LSTM, RNN, EmbeddingGRU, EmbeddingLSTM, EmbeddingRNN
-from pyagent.nn.recurrent import State
 
 
 class Memoryless(nn.Module):
@@ -88,8 +87,3 @@ def _orthogonal(core: nn.Module, hidden_size: int) -> nn.Module:
             for gate in weight.data.split(hidden_size):
                 nn.init.orthogonal_(gate)
     return core
-
-
-def select_lanes(state: State, lanes: Tensor) -> State:
-    """The state of these lanes (int64 [M]): [L, M, H], for LSTM a pair."""
-    return (state[0][:, lanes], state[1][:, lanes]) if isinstance(state, tuple) else state[:, lanes]

@@ -40,7 +40,7 @@ class A2C(OnPolicy):
     def actor_critic_step(self, rollout: Rollout, advantage: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
         """One step down the loss of the whole rollout; returns figures."""
         valid, choices = rollout.valid, self.agent.choices
-        scores, value = self.replay(rollout, torch.arange(valid.shape[1], device=valid.device))
+        scores, value = self.replay(rollout)
         likely = choices.log_probabilities(scores, rollout.mask)[valid]
         log_prob = choices.log_prob(likely, rollout.action[valid])
         policy = -(log_prob * advantage[valid]).mean()

@@ -120,7 +120,9 @@ class Learner(ABC, Generic[AgentType]):
         """
         self.optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.agent.parameters(), self.max_grad_norm)
+        # Those of the optimiser: to find an agent's by their names takes as long as many a product.
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm)
         for name, number in (("loss", float(loss.detach())), ("gradient's norm", float(norm))):
             if not math.isfinite(number):
                 raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from pyagent.agents import Agent, Interaction, Rollout, SpaceReader, select_lanes
+from pyagent.agents import Agent, Interaction, Rollout, SpaceReader
 from pyagent.agents.heads import NET_ARCH
 from pyagent.learning.episodes import episode_figures
 from pyagent.learning.logger import Logger
@@ -225,17 +226,23 @@ class OnPolicy(PlayingLearner):
             advantage = (advantage - chosen.mean()) / (chosen.std(correction=0) + 1e-8)
         return advantage, target
 
-    def replay(self, rollout: Rollout, lanes: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores [T, M, A] and values [T, M] that the agent gives now to the turns of some lanes (int64 [M]); what it
-        says of turns that are not valid means nothing."""
-        T, B = rollout.valid.shape
-        valid = rollout.valid[:, lanes]
-        rows = (torch.arange(T, device=lanes.device)[:, None] * B + lanes)[valid]
-        read = self.agent.understanding(rollout.turns.select(rows))
-        turns = read.new_zeros(T, len(lanes), *read.shape[1:])
-        turns = turns.index_put((valid,), read)
-        state = None if rollout.state is None else select_lanes(rollout.state, lanes)
-        scores, value, _ = self.agent(turns, state, rollout.reset[:, lanes])
+    def read_once(self, rollout: Rollout) -> Rollout:
+        """The rollout with its turns read, where reading has no weights that change from one replay to the next."""
+        reader = self.agent.understanding
+        if next(reader.parameters(), None) is not None:
+            return rollout
+        return replace(rollout, turns=reader(rollout.turns))
+
+    def replay(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Scores [T, B, A] and values [T, B] that the agent gives now to a rollout's turns; what it says of turns that
+        are not valid means nothing."""
+        if isinstance(rollout.turns, Tensor):
+            turns = rollout.turns[rollout.row]
+        else:
+            valid = rollout.valid
+            read = self.agent.understanding(rollout.turns.select(rollout.row[valid]))
+            turns = read.new_zeros(*valid.shape, *read.shape[1:]).index_put((valid,), read)
+        scores, value, _ = self.agent(turns, rollout.state, rollout.reset)
         return scores, value
 
     @abstractmethod

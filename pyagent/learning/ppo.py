@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from pyagent.agents import Rollout
 from pyagent.agents.choices import FORBIDDEN
+from pyagent.agents.interaction import split_lanes
 from pyagent.learning.choices_loss import ppo_loss_of_choices
 from pyagent.learning.on_policy import OnPolicy, OnPolicyKeywords, explained_variance
 from pyagent.ops import PPOLoss, ppo_loss
@@ -55,15 +56,13 @@ class PPO(OnPolicy):
         self.batch_size, self.n_epochs, self.clip_range, self.target_kl = batch_size, n_epochs, clip_range, target_kl
         self.optimizer = torch.optim.Adam(self.agent.parameters(), lr=self.rate(1.0), eps=1e-5, fused=True)
 
-    def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
-        """The loss over some lanes (int64 [M]) of a rollout; turns whose action was ignored have no part in it."""
-        scores, value = self.replay(rollout, lanes)
+    def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor) -> PPOLoss:
+        """The loss over a rollout, or some lanes of it; turns whose action was ignored have no part in it."""
+        scores, value = self.replay(rollout)
         scores = scores.clamp(min=FORBIDDEN)  # −∞ where an agent offers no such choice
-        choices = self.agent.choices
-        mask = None if rollout.mask is None else rollout.mask[:, lanes]
+        choices, mask, valid = self.agent.choices, rollout.mask, rollout.valid
         coefficients = {"clip_range": self.clip_range, "ent_coef": self.ent_coef, "vf_coef": self.vf_coef}
-        action, old, valid = (x[:, lanes] for x in (rollout.action, rollout.log_prob, rollout.valid))
-        advantage, target = advantage[:, lanes], target[:, lanes]
+        action, old = rollout.action, rollout.log_prob
         if choices.is_single:
             return ppo_loss(scores, value, action, old, advantage, target, mask=mask, valid=valid, **coefficients)
         likely = choices.log_probabilities(scores, mask)
@@ -73,8 +72,8 @@ class PPO(OnPolicy):
     def _learn_from(self, rollout: Rollout) -> dict[str, float]:
         advantage, target = self.advantages(rollout)
         losses: list[PPOLoss] = []
-        for lanes in self._minibatches(rollout.valid.shape[1]):
-            losses.append(self._step_on(rollout, advantage, target, lanes))
+        for minibatch in self._minibatches(self.read_once(rollout), advantage, target):
+            losses.append(self._step_on(*minibatch))
             if self.target_kl is not None and float(losses[-1].approx_kl) > 1.5 * self.target_kl:
                 break
         mean = PPOLoss(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
@@ -88,12 +87,14 @@ class PPO(OnPolicy):
             "train/explained_variance": explained_variance(rollout, target),
         }
 
-    def _minibatches(self, lanes: int) -> Iterator[Tensor]:
+    def _minibatches(self, rollout: Rollout, *per_turn: Tensor) -> Iterator[tuple[Any, ...]]:
+        """Parts of the rollout with those of what there is [T, B] besides, in another order every epoch."""
+        lanes = max(self.batch_size // self.n_steps, 1)
         for _ in range(self.n_epochs):
-            order = torch.randperm(lanes, generator=self.generator)
-            yield from order.split(max(self.batch_size // self.n_steps, 1))
+            order = torch.randperm(rollout.valid.shape[1], generator=self.generator).to(self.agent.device)
+            yield from zip(rollout.split(order, lanes), *(split_lanes(x, order, lanes) for x in per_turn), strict=True)
 
-    def _step_on(self, rollout: Rollout, advantage: Tensor, target: Tensor, lanes: Tensor) -> PPOLoss:
-        losses = self.loss(rollout, advantage, target, lanes.to(self.agent.device))
+    def _step_on(self, rollout: Rollout, advantage: Tensor, target: Tensor) -> PPOLoss:
+        losses = self.loss(rollout, advantage, target)
         self.descend(self.vf_coef * losses.value if self.num_updates < self.value_warmup else losses.loss)
         return PPOLoss(*(part.detach() for part in losses))

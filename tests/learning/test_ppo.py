@@ -24,31 +24,19 @@ def test_ignored_turns_and_packing_do_not_matter(recall_env):
     learner = PPO(recall_env(2), **SMALL)
     rollout = rollout_of(learner, 9)  # lanes of whole episodes: two turns, one ignored
     advantage, target = torch.randn(2, 9, 2)
-    lanes = torch.tensor([0, 1])
-    whole = learner.loss(rollout, advantage, target, lanes)
+    whole = learner.loss(rollout, advantage, target)
     ignored = ~rollout.valid
     assert ignored.sum() == 6
     other = replace(rollout, action=torch.where(ignored, 1 - rollout.action, rollout.action))
-    again = learner.loss(other, advantage.masked_fill(ignored, 9.0), target.masked_fill(ignored, 9.0), lanes)
+    again = learner.loss(other, advantage.masked_fill(ignored, 9.0), target.masked_fill(ignored, 9.0))
     torch.testing.assert_close(again.loss, whole.loss, rtol=0, atol=0)
     losses = []
     for lane in (0, 1):
         for start in (0, 3, 6):
-            rows = torch.arange(start, start + 2) * 2 + lane
-            part = replace(
-                rollout,
-                turns=rollout.turns.select(rows),
-                state=None,
-                **{
-                    name: getattr(rollout, name)[start : start + 2, lane : lane + 1]
-                    for name in ("reset", "valid", "action", "log_prob", "reward", "discount")
-                },
-            )
-            window = slice(start, start + 2)
-            alone = learner.loss(
-                part, advantage[window, lane, None], target[window, lane, None], torch.zeros(1, dtype=torch.int64)
-            )
-            losses.append(alone.loss)
+            window, alone = slice(start, start + 2), slice(lane, lane + 1)
+            names = ("row", "reset", "valid", "action", "log_prob", "reward", "discount")
+            part = replace(rollout, state=None, **{name: getattr(rollout, name)[window, alone] for name in names})
+            losses.append(learner.loss(part, advantage[window, alone], target[window, alone]).loss)
     torch.testing.assert_close(torch.stack(losses).mean(), whole.loss)
 
 
