@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyagent.agents.drawing import draw
+from pyagent.ops import sample_categorical
 
 FORBIDDEN = -1e8
 """score of an action that is not allowed: its probability is 0, and 0 · score is still 0"""
@@ -59,14 +59,13 @@ class Choices:
         return -(log_probabilities.exp() * log_probabilities).sum(-1)
 
     def sample(self, log_probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Actions drawn from [B, ΣA] by a CPU generator: int64 [B] or [B, n]."""
-        parts = self._split(log_probabilities.exp().cpu())
-        drawn = torch.stack([draw(part, generator) for part in parts], -1)
-        return self._shaped(drawn).to(log_probabilities.device)
+        """Actions drawn from [B, ΣA] with a generator of any device, the same ones on every device: int64 [B] or
+        [B, n]."""
+        return self._joined([sample_categorical(x, generator=generator) for x in self._split(log_probabilities)])
 
     def best(self, scores: Tensor) -> Tensor:
         """The most probable actions, of equals the first: int64 [...] or [..., n]."""
-        return self._shaped(torch.stack([part.argmax(-1) for part in self._split(scores)], -1))
+        return self._joined([part.argmax(-1) for part in self._split(scores)])
 
     def to_env(self, action: Tensor) -> np.ndarray:
         """Actions as the environment counts them."""
@@ -76,5 +75,5 @@ class Choices:
         # One choice may offer more or less at every turn (`ChoosingAgent`).
         return (scores,) if self.is_single else scores.split(self.sizes, -1)
 
-    def _shaped(self, action: Tensor) -> Tensor:
-        return action[..., 0] if self.is_single else action
+    def _joined(self, actions: list[Tensor]) -> Tensor:
+        return actions[0] if self.is_single else torch.stack(actions, -1)
