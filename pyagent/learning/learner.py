@@ -19,6 +19,7 @@ from pyagent.learning.logger import Logger
 from pyagent.learning.loop import Callback, run_loop
 from pyagent.learning.progress import ProgressBar
 from pyagent.learning.vector_env import is_id
+from pyagent.ops import clip_grad_norm
 
 AgentType = TypeVar("AgentType", bound=Agent)
 
@@ -118,11 +119,12 @@ class Learner(ABC, Generic[AgentType]):
             ValueError: the loss or its gradient is no finite number. The weights are those of before, and so is what a
                 checkpoint keeps.
         """
-        self.optimizer.zero_grad()
-        loss.backward()
         # Those of the optimiser: to find an agent's by their names takes as long as many a product.
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm)
+        for weight in weights:
+            weight.grad = None
+        loss.backward()
+        norm = clip_grad_norm([weight.grad for weight in weights if weight.grad is not None], self.max_grad_norm)
         for name, number in (("loss", float(loss.detach())), ("gradient's norm", float(norm))):
             if not math.isfinite(number):
                 raise ValueError(

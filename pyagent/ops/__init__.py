@@ -1,5 +1,6 @@
 """The ops: pure functions on tensors, each with its maths, reference and compiled kernel in the file of its name."""
 
+from pyagent.ops.clip_grad_norm import clip_grad_norm
 from pyagent.ops.discounted_returns import discounted_returns
 from pyagent.ops.distinct_tokens import distinct_tokens
 from pyagent.ops.double_q_update import double_q_update
@@ -36,6 +37,7 @@ __all__ = [
     "StepWeights",
     "TDLoss",
     "bootstrap_value",
+    "clip_grad_norm",
     "discounted_returns",
     "distinct_tokens",
     "double_q_learning_td_error",
