@@ -1,4 +1,4 @@
-"""Steps a second beside Stable-Baselines3-contrib's RecurrentPPO and a CleanRL-style loop, learning included.
+"""Steps a second beside Stable-Baselines3-contrib's RecurrentPPO, TorchRL and a CleanRL-style loop, learning included.
 
     python -m benchmarks.learning.throughput --out results/throughput
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from pyagent import PPO
 from pyagent.info import facts
@@ -101,6 +101,26 @@ class StableBaselines3:
         return time.perf_counter() - began
 
 
+class TorchRL:
+    """The loop that TorchRL's users write from its parts."""
+
+    def __init__(self, epochs: int, minibatch: int) -> None:
+        from .torchrl_loop import TorchRLLoop
+
+        env = SyncVectorEnv([maker(TASK)] * ENVS, autoreset_mode=AutoresetMode.DISABLED)
+        self.learner = TorchRLLoop(env, STEPS, epochs, minibatch // STEPS, LEARNING_RATE)
+
+    def learn(self, steps: int, reached: Callable[[float], bool] = lambda mean: False) -> None:
+        self.learner.learn(steps, reached)
+
+    def environment_seconds(self, steps: int) -> float:
+        began = time.perf_counter()
+        self.learner.env.rollout(steps // ENVS, break_when_any_done=False)
+        seconds = time.perf_counter() - began
+        self.learner.collector.reset()  # it does not know of this
+        return seconds
+
+
 class CleanRL:
     """The loop that CleanRL's users write, over time in Python."""
 
@@ -130,6 +150,7 @@ def speeds(epochs: int, minibatch: int, rounds: int) -> list[dict[str, Any]]:
         "pyagent": Pyagent(epochs, minibatch),
         "pyagent, bfloat16": Pyagent(epochs, minibatch, "bfloat16"),
         "SB3-contrib RecurrentPPO": StableBaselines3(epochs, minibatch),
+        "TorchRL": TorchRL(epochs, minibatch),
         "CleanRL's loop": CleanRL(epochs, minibatch),
     }
     fastest = {name: [np.inf, np.inf] for name in contenders}
@@ -150,7 +171,7 @@ def speeds(epochs: int, minibatch: int, rounds: int) -> list[dict[str, Any]]:
 def time_to(mark: float, epochs: int, minibatch: int, most: int) -> list[dict[str, Any]]:
     """Wall time until the last 100 training episodes have a mean of `mark`, or None."""
     found = []
-    for kind in (Pyagent, StableBaselines3, CleanRL):
+    for kind in (Pyagent, StableBaselines3, TorchRL, CleanRL):
         seen: list[float] = []
         contender = kind(epochs, minibatch)
         began = time.perf_counter()
