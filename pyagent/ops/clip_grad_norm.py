@@ -7,8 +7,6 @@ As torch.nn.utils.clip_grad_norm_, which takes several ops a tensor, the longer 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ from pyagent.ops.checks import one_device
 FLOATS = (torch.float32, torch.float64)
 
 
-def clip_grad_norm(grads: Sequence[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm(grads: list[Tensor], max_norm: float) -> Tensor:
     """Scales gradients in place so that their norm, all of them taken together, is at most `max_norm`.
 
     Args:
@@ -39,11 +37,11 @@ def clip_grad_norm(grads: Sequence[Tensor], max_norm: float) -> Tensor:
     return clip_grad_norm_reference(grads, max_norm)
 
 
-def clip_grad_norm_reference(grads: Sequence[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm_reference(grads: list[Tensor], max_norm: float) -> Tensor:
     """`clip_grad_norm` in torch."""
     norm = torch.nn.utils.get_total_norm(grads)
     if norm > max_norm:
-        torch._foreach_mul_(grads, max_norm / norm)
+        torch._foreach_mul_(grads, max_norm / norm)  # type: ignore[attr-defined]
     return norm
 
 
