@@ -10,7 +10,6 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pyagent.agents import Rollout
-from pyagent.agents.choices import FORBIDDEN
 from pyagent.agents.interaction import split_lanes
 from pyagent.learning.choices_loss import ppo_loss_of_choices
 from pyagent.learning.on_policy import OnPolicy, OnPolicyKeywords, explained_variance
@@ -59,7 +58,6 @@ class PPO(OnPolicy):
     def loss(self, rollout: Rollout, advantage: Tensor, target: Tensor) -> PPOLoss:
         """The loss over a rollout, or some lanes of it; turns whose action was ignored have no part in it."""
         scores, value = self.replay(rollout)
-        scores = scores.clamp(min=FORBIDDEN)  # −∞ where an agent offers no such choice
         choices, mask, valid = self.agent.choices, rollout.mask, rollout.valid
         coefficients = {"clip_range": self.clip_range, "ent_coef": self.ent_coef, "vf_coef": self.vf_coef}
         action, old = rollout.action, rollout.log_prob
