@@ -14,6 +14,7 @@ VALUES = [
     "tests/ops/test_recurrence.py",
     "tests/ops/test_recurrence_step.py",
     "tests/ops/test_linear.py",
+    "tests/ops/test_tanh_layers.py",
     "tests/ops/test_linear_cross_entropy.py",
     "tests/ops/test_linear_scan.py",
     "tests/ops/test_n_step_returns.py",
