@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pyagent import native
+from pyagent.ops.autograd import once_differentiable
 from pyagent.ops.checks import check_tensor, first_order_only, one_device
 from pyagent.ops.linear import FLOATS, as_rows, autocast, in_shape_of, linear_reference, may_split
 
