@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from pyagent.ops.checks import check_size
 from pyagent.replay.array_folder import load_arrays, save_arrays
 from pyagent.replay.priorities import check_fraction, sequence_priorities
+from pyagent.replay.sequence_batch import SequenceBatch
 from pyagent.replay.sequence_index import SequenceIndex
 from pyagent.replay.storage import Spec, Storage, checked, field_spec, gather
 
 _BOOL = np.dtype(np.bool_)
 _FLOAT32 = np.dtype(np.float32)
-
-
-@dataclass(frozen=True)
-class SequenceBatch:
-    """n sequences of `T = burn_in + sequence_length + n_step` steps, laid out `[T, n, …]`."""
-
-    fields: dict[str, NDArray[Any]]
-    """each `[T, n, *shape]`, as it was added"""
-    reset: NDArray[np.bool_]
-    """`[T, n]`: the state is replaced by zeros before this step"""
-    valid: NDArray[np.bool_]
-    """`[T, n]`: False where the environment ignored the action and only its observation counts"""
-    state: tuple[NDArray[np.float32], ...]
-    """the core's state before step 0, each `[L, n, H]`; empty where none is kept"""
-    weights: NDArray[np.float32]
-    """`[n]`: importance weights, the largest 1"""
-    ids: NDArray[np.int64]
-    """`[n]`: for `update_priorities`"""
 
 
 class SequenceReplay:
