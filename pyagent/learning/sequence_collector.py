@@ -106,8 +106,7 @@ class SequenceCollector:
             states = None if states is None else [part[:, lanes] for part in states]
         self.replay.add(fields, states, reset, valid, lanes=lanes)
         if self.stored.is_crowded:
-            names = (name for name in self._fields if name.startswith("observation."))
-            self.stored.keep_only({name: self.replay.stored(name) for name in names})
+            self.stored.keep_only(self.replay)
 
 
 def _parts(state: State | None) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ import torch
 
 from pyagent.agents import SpaceReader
 from pyagent.agents.observations import Rows
+from pyagent.replay import SequenceReplay
 
 _FEW_TEXTS = 4096
 
@@ -57,9 +58,9 @@ class StoredObservations:
         """Whether the texts are twice as many as were in use when `keep_only` was last called, and not few."""
         return len(self._number_of) >= self._enough
 
-    def keep_only(self, fields: dict[str, np.ndarray]) -> None:
-        """Forgets texts that do not occur in these fields; their numbers are given to others."""
-        used = set(np.unique(fields["observation.0"]).tolist())
+    def keep_only(self, replay: SequenceReplay) -> None:
+        """Forgets texts that do not occur in this replay; their numbers are given to others."""
+        used = set(np.unique(replay.stored("observation.0")).tolist())
         self._number_of = {text: number for text, number in self._number_of.items() if number in used}
         self._free = [number for number in range(len(self.texts)) if number not in used]
         for number in self._free:
